@@ -1,0 +1,4 @@
+package sandbox
+
+// Place is a place in the queue.
+type Place struct{}
