@@ -1,0 +1,46 @@
+package wide
+
+import (
+	"fmt"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Session is what the daemon was given by its supervisor.
+type Session struct {
+	StateDir   string
+	RunDir     string // tmpfs, 0711, of the wide mount namespace
+	Range      Range
+	UID        int          // of the user who started the supervisor, as the host sees it
+	Generation int          // 1 for the first daemon, counted up at each restart
+	Lock       *os.File     // id lock, shared with inner: what is locked through it stays locked when the daemon dies
+	Listener   net.Listener // nil when none was asked for
+}
+
+// Daemon returns the session of this process, or nil when it is no daemon: when argv[0] is not [DaemonName].
+func Daemon() (*Session, error) {
+	if len(os.Args) == 0 || os.Args[0] != DaemonName {
+		return nil, nil
+	}
+	for fd := fdLock; fd <= fdListener; fd++ {
+		unix.CloseOnExec(fd)
+	}
+	cfg, err := readConfig(os.NewFile(fdConfig, "config"))
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{StateDir: cfg.StateDir, RunDir: cfg.RunDir, Range: cfg.Range, UID: cfg.UID, Generation: cfg.Generation,
+		Lock: os.NewFile(fdLock, "ids.lock")}
+	if cfg.Listener {
+		f := os.NewFile(fdListener, "listener")
+		if s.Listener, err = net.FileListener(f); err != nil {
+			return nil, fmt.Errorf("use the inherited listening socket: %w", err)
+		}
+		if err := f.Close(); err != nil {
+			return nil, fmt.Errorf("close the inherited listening socket: %w", err)
+		}
+	}
+	return s, nil
+}

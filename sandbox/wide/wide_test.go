@@ -1,0 +1,258 @@
+package wide
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// outerName makes the test's executable call Run, as soulbox does.
+const outerName = "wide-test-outer"
+
+func TestMain(m *testing.M) {
+	switch os.Args[0] {
+	case outerName:
+		os.Exit(testOuter())
+	case InnerName:
+		os.Exit(Inner(slog.New(slog.NewTextHandler(os.Stderr, nil))))
+	case DaemonName:
+		os.Exit(testDaemon())
+	}
+	os.Exit(m.Run())
+}
+
+// testOuter runs the wide namespace with the state directory os.Args[1].
+func testOuter() int {
+	r, err := Subordinate(os.Getuid())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	lock, err := os.OpenFile(filepath.Join(filepath.Dir(os.Args[1]), "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	f, err := l.(*net.TCPListener).File()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	status, err := Run(context.Background(), Options{Args: os.Args[2:], StateDir: os.Args[1], Range: r, Lock: lock, Listener: f, Restart: true})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	return status
+}
+
+// testDaemon tells what it sees, starts a grandchild that outlives it, and does what its standard input says.
+func testDaemon() int {
+	s, err := Daemon()
+	if err != nil || s == nil {
+		fmt.Println("error", err)
+		return 3
+	}
+	maps, _ := os.ReadFile("/proc/self/uid_map")
+	child := exec.Command("sleep", "1000")
+	if err := child.Start(); err != nil {
+		fmt.Println("error", err)
+		return 3
+	}
+	if err := os.WriteFile(filepath.Join(s.RunDir, "file"), nil, 0o600); s.Generation == 1 && err != nil {
+		fmt.Println("error", err)
+		return 3
+	}
+	fmt.Printf("daemon gen=%d pid=%d ppid=%d uid=%d sleep=%d listener=%v run=%s maps=%q\n", s.Generation, os.Getpid(), os.Getppid(), os.Getuid(),
+		child.Process.Pid, s.Listener != nil, s.RunDir, strings.Join(strings.Fields(string(maps)), " "))
+	in := bufio.NewScanner(os.Stdin)
+	for in.Scan() {
+		switch in.Text() {
+		case "die":
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		case "exit 7":
+			return 7
+		}
+	}
+	select {}
+}
+
+// supervised is a supervisor under test.
+type supervised struct {
+	cmd   *exec.Cmd
+	in    *os.File
+	lines chan string
+}
+
+func start(t *testing.T, stateDir string) *supervised {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Log("running as a plain user")
+	}
+	pr, pw, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	or, ow, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &supervised{cmd: exec.Command("/proc/self/exe"), in: pw, lines: make(chan string, 100)}
+	s.cmd.Args = []string{outerName, stateDir}
+	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = pr, ow, ow
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pr.Close()
+	ow.Close()
+	go func() {
+		defer close(s.lines)
+		sc := bufio.NewScanner(or)
+		for sc.Scan() {
+			s.lines <- sc.Text()
+		}
+	}()
+	t.Cleanup(func() {
+		_ = s.cmd.Process.Kill()
+		_ = s.cmd.Wait()
+		for range s.lines { // the pipe's end means that every process of the namespace is gone
+		}
+		pw.Close()
+		or.Close()
+	})
+	return s
+}
+
+// expect returns the next line that begins with prefix.
+func (s *supervised) expect(t *testing.T, prefix string) string {
+	t.Helper()
+	timeout := time.After(30 * time.Second)
+	for {
+		select {
+		case l, ok := <-s.lines:
+			if !ok {
+				t.Fatalf("output ended before a line %q", prefix)
+			}
+			t.Log(l)
+			if strings.HasPrefix(l, prefix) {
+				return l
+			}
+		case <-timeout:
+			t.Fatalf("no line %q within 30 s", prefix)
+		}
+	}
+}
+
+func TestDaemonIsRestarted(t *testing.T) {
+	s := start(t, filepath.Join(t.TempDir(), "state"))
+	l := s.expect(t, "daemon gen=1")
+	if !strings.Contains(l, "ppid=1 uid=0") || !strings.Contains(l, "listener=true") {
+		t.Errorf("daemon sees %q", l)
+	}
+	fmt.Fprintln(s.in, "die")
+	s.expect(t, "daemon gen=2")
+	fmt.Fprintln(s.in, "exit 7")
+	if err := s.cmd.Wait(); err == nil || s.cmd.ProcessState.ExitCode() != 7 {
+		t.Errorf("supervisor ended with %v, want the daemon's status 7", s.cmd.ProcessState)
+	}
+}
+
+func TestKilledSupervisorTakesEverythingWithIt(t *testing.T) {
+	for _, victim := range []string{"outer", "inner"} {
+		t.Run(victim, func(t *testing.T) {
+			s := start(t, filepath.Join(t.TempDir(), "state"))
+			s.expect(t, "daemon gen=1")
+			pid := s.cmd.Process.Pid
+			if victim == "inner" {
+				pid = childOf(t, pid)
+			}
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			timeout := time.After(30 * time.Second)
+			for { // daemon and grandchild hold the output pipe: it ends when all are gone
+				select {
+				case _, ok := <-s.lines:
+					if !ok {
+						return
+					}
+				case <-timeout:
+					t.Fatal("processes of the namespace live on")
+				}
+			}
+		})
+	}
+}
+
+func childOf(t *testing.T, pid int) int {
+	t.Helper()
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range tasks {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			continue
+		}
+		if n, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil {
+			return n
+		}
+	}
+	t.Fatalf("no child of %d", pid)
+	return 0
+}
+
+func TestStateDirectoryIsRefused(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	r := Range{UIDBase: 100000, GIDBase: 100000, Count: 65536}
+	f, err := openState(dir, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openState(dir, r); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("second supervisor: %v, want in use", err)
+	}
+	f.Close()
+	r.UIDBase++
+	if _, err := openState(dir, r); err == nil || !strings.Contains(err.Error(), "belongs to ids") {
+		t.Errorf("other ids: %v, want refused", err)
+	}
+	if _, err := openState("relative", r); err == nil {
+		t.Error("relative state directory was taken")
+	}
+}
+
+func TestParseRange(t *testing.T) {
+	for _, c := range []struct {
+		in          string
+		base, count uint32
+	}{
+		{"", 0, 0},
+		{"soul:100000:65536\n", 100000, 65536},
+		{"other:100000:65536\nsoul:165536:65536\n", 165536, 65536},
+		{"soul:1:10\nsoul:200000:70000\n", 200000, 65536},
+		{"1000:300000:65536\n", 300000, 65536},
+		{"soul:x:65536\nsoul:1\nsoul:-1:5\n", 0, 0},
+		{"soul:4294967295:65536\n", 4294967295, 65536},
+	} {
+		base, count, err := parseRange(strings.NewReader(c.in), "soul", 1000)
+		if err != nil || base != c.base || count != c.count {
+			t.Errorf("parseRange(%q) = %d, %d, %v, want %d, %d", c.in, base, count, err, c.base, c.count)
+		}
+	}
+}
