@@ -1,0 +1,141 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"connectrpc.com/connect"
+	"golang.org/x/sys/unix"
+
+	"github.com/soulbox/soulbox/sandbox/agent/agentpb/agentpbconnect"
+)
+
+const (
+	// maxMessage bounds one message of the agent, in bytes: the largest ReadFiles and what surrounds it.
+	maxMessage = MaxFileBytes + 1<<20
+	// idleConn is how long an unused connection to an agent stays open.
+	idleConn = 30 * time.Second
+)
+
+// Client speaks to the agent of one sandbox. Its methods can be called from any goroutine.
+type Client struct {
+	rpc       agentpbconnect.SlotServiceClient
+	transport *http.Transport
+	sock      *os.File // O_PATH of agent.sock
+	fds       *os.File // O_PATH of fds.sock
+}
+
+// Dial waits until the agent listens in dir, an O_PATH descriptor of the channel directory that stays the caller's,
+// or until ctx is done. A socket's name that is a link, or no socket, is refused.
+func Dial(ctx context.Context, dir *os.File) (_ *Client, err error) {
+	// The agent puts agent.sock in place last, so what waits for it finds fds.sock too.
+	sock, err := awaitSocket(ctx, dir, "agent.sock")
+	if err != nil {
+		return nil, err
+	}
+	fds, err := openSocket(dir, "fds.sock")
+	if err != nil {
+		return nil, errors.Join(err, sock.Close())
+	}
+	c := &Client{sock: sock, fds: fds}
+	c.transport = &http.Transport{
+		DisableCompression: true,
+		IdleConnTimeout:    idleConn,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialSocket(ctx, "unix", sock)
+		},
+	}
+	c.rpc = agentpbconnect.NewSlotServiceClient(&http.Client{Transport: c.transport}, "http://agent",
+		connect.WithReadMaxBytes(maxMessage), connect.WithAcceptCompression("gzip", nil, nil))
+	return c, nil
+}
+
+// Close drops the connections. The agent and its slots live on, but a [Slot.Run] in progress ends its slot.
+func (c *Client) Close() error {
+	c.transport.CloseIdleConnections()
+	return errors.Join(c.sock.Close(), c.fds.Close())
+}
+
+// Coverage returns the agent's coverage data, as runtime/coverage writes it.
+func (c *Client) Coverage(ctx context.Context) (meta, counters []byte, err error) {
+	resp, err := c.rpc.Coverage(ctx, connect.NewRequest(&coverageRequest{}))
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the agent's coverage: %w", err)
+	}
+	return resp.Msg.GetMeta(), resp.Msg.GetCounters(), nil
+}
+
+// dialSocket connects to the socket that f, an O_PATH descriptor, stands for.
+func dialSocket(ctx context.Context, network string, f *os.File) (net.Conn, error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("use descriptor of %s: %w", f.Name(), err)
+	}
+	var conn net.Conn
+	var dialErr error
+	// Inside Control the descriptor cannot be closed and its number given to another file.
+	err = raw.Control(func(fd uintptr) {
+		var d net.Dialer
+		conn, dialErr = d.DialContext(ctx, network, fmt.Sprintf("/proc/self/fd/%d", fd))
+	})
+	if err := errors.Join(err, dialErr); err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", f.Name(), err)
+	}
+	return conn, nil
+}
+
+// openSocket returns an O_PATH descriptor of the socket name in dir.
+func openSocket(dir *os.File, name string) (*os.File, error) {
+	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open the agent's %s: %w", name, err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, errors.Join(fmt.Errorf("stat the agent's %s: %w", name, err), f.Close())
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		return nil, errors.Join(fmt.Errorf("open the agent's %s: mode %#o is not a socket's", name, st.Mode), f.Close())
+	}
+	return f, nil
+}
+
+// awaitSocket is openSocket once name is there.
+func awaitSocket(ctx context.Context, dir *os.File, name string) (*os.File, error) {
+	f, err := openSocket(dir, name)
+	if !errors.Is(err, unix.ENOENT) {
+		return f, err
+	}
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("wait for the agent's %s: inotify: %w", name, err)
+	}
+	events := os.NewFile(uintptr(fd), "inotify")
+	defer events.Close()
+	path := fmt.Sprintf("/proc/self/fd/%d", dir.Fd())
+	if _, err := unix.InotifyAddWatch(fd, path, unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_ONLYDIR); err != nil {
+		return nil, fmt.Errorf("wait for the agent's %s: watch its directory: %w", name, err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = events.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	buf := make([]byte, 4096)
+	for {
+		// After the watch was set, and after every event: what appears between a look and a wait is an event.
+		f, err := openSocket(dir, name)
+		if !errors.Is(err, unix.ENOENT) {
+			return f, err
+		}
+		if _, err := events.Read(buf); err != nil {
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+			return nil, fmt.Errorf("wait for the agent's %s: %w", name, err)
+		}
+	}
+}
