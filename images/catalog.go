@@ -1,0 +1,134 @@
+package images
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+)
+
+//go:embed recipes/*.toml
+var recipes embed.FS
+
+// Catalog holds the recipes. It is read-only and safe for concurrent use.
+type Catalog struct {
+	all    []*Recipe // by name
+	byName map[string]*Recipe
+	byExt  map[string]*Recipe
+}
+
+// Load reads the embedded recipes.
+func Load() (*Catalog, error) {
+	dir, err := fs.Sub(recipes, "recipes")
+	if err != nil {
+		return nil, fmt.Errorf("open embedded recipes: %w", err)
+	}
+	return load(dir)
+}
+
+// load reads every *.toml file of dir, and refuses recipes that contradict each other.
+func load(dir fs.FS) (*Catalog, error) {
+	names, err := fs.Glob(dir, "*.toml")
+	if err != nil {
+		return nil, fmt.Errorf("list recipes: %w", err)
+	}
+	c := &Catalog{byName: map[string]*Recipe{}, byExt: map[string]*Recipe{}}
+	var errs []error
+	for _, name := range names {
+		data, err := fs.ReadFile(dir, name)
+		if err != nil {
+			return nil, fmt.Errorf("read recipe: %w", err)
+		}
+		r, err := parseRecipe(data)
+		if err == nil {
+			err = c.add(r)
+		}
+		if err == nil && r.Name+".toml" != name {
+			err = fmt.Errorf("it is named %q", r.Name)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("load recipe %s: %w", name, err))
+		}
+	}
+	c.all = slices.SortedFunc(slices.Values(c.all), func(a, b *Recipe) int { return strings.Compare(a.Name, b.Name) })
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Catalog) add(r *Recipe) error {
+	for _, name := range append([]string{r.Name}, r.Aliases...) {
+		if other, ok := c.byName[name]; ok {
+			return fmt.Errorf("name %q is taken by %s", name, other.Name)
+		}
+		c.byName[name] = r
+	}
+	for _, ext := range r.Extensions {
+		if other, ok := c.byExt[ext]; ok {
+			return fmt.Errorf("extension %q is taken by %s", ext, other.Name)
+		}
+		c.byExt[ext] = r
+	}
+	c.all = append(c.all, r)
+	return nil
+}
+
+// All returns the recipes by name.
+func (c *Catalog) All() []*Recipe { return slices.Clone(c.all) }
+
+// Find returns the recipe with a name or alias, in whatever case.
+func (c *Catalog) Find(name string) (*Recipe, bool) {
+	r, ok := c.byName[strings.ToLower(name)]
+	return r, ok
+}
+
+// Detect guesses a program's language by the extension of its file name, or by its #! line.
+func (c *Catalog) Detect(filename string, content []byte) (*Recipe, bool) {
+	if r, ok := c.byExt[strings.ToLower(path.Ext(filename))]; ok {
+		return r, true
+	}
+	program := interpreter(content)
+	if program == "" {
+		return nil, false
+	}
+	for _, r := range c.all {
+		if slices.Contains(r.interpreters, program) {
+			return r, true
+		}
+	}
+	return nil, false
+}
+
+// interpreter returns the base name of the program in a #! line without its version: "python" of
+// "#!/usr/bin/env -S python3.11 -u".
+func interpreter(content []byte) string {
+	line, ok := bytes.CutPrefix(content, []byte("#!"))
+	if !ok {
+		return ""
+	}
+	line, _, _ = bytes.Cut(line[:min(len(line), 1024)], []byte("\n"))
+	fields := strings.Fields(string(line))
+	if len(fields) > 0 && path.Base(fields[0]) == "env" {
+		fields = slices.DeleteFunc(fields[1:], func(f string) bool {
+			return strings.HasPrefix(f, "-") || strings.Contains(f, "=")
+		})
+	}
+	if len(fields) == 0 {
+		return ""
+	}
+	return strings.TrimRight(path.Base(fields[0]), "0123456789.")
+}
+
+// Names returns the names of all recipes, sorted.
+func (c *Catalog) Names() []string {
+	var out []string
+	for _, r := range c.all {
+		out = append(out, r.Name)
+	}
+	return out
+}
