@@ -9,10 +9,3 @@ const (
 	AnswerNo      Answer = "no"
 	AnswerUnknown Answer = "unknown" // the probe could not tell
 )
-
-// Feature is one thing that a host's control groups can do.
-type Feature struct {
-	Name   string // "cgroup.memory.peak"
-	Answer Answer
-	Detail string // what was found, and what its lack costs
-}

@@ -14,7 +14,7 @@
 // promise of parity. Where neither is there the groups do nothing, and [Tree.Enforced] says so.
 //
 // Limits and counters go through github.com/containerd/cgroups/v3. Plain files are used for what it lacks: joining by
-// descriptor, the pids.events counter, waiting that ends with a context (its freezing, killing and removing retry
+// descriptor, the pids.events counter, raising a memory limit on v1 with swap accounted for, waiting that ends with a context (its freezing, killing and removing retry
 // without bound or give up after half a second), and making groups that must not be there yet.
 //
 // Invariants: a call that fails leaves no group that it made; a process is never signalled by a number that may have

@@ -36,7 +36,8 @@ func (g *Group) Procs() ([]*os.File, error) { return g.d.join(g.rel) }
 func (g *Group) Stats() (Stats, error) { return g.d.stats(g.rel) }
 
 // Kill ends all processes in the group and below it, frozen or not, and returns when none is left. Those that die are
-// reaped by their parents, not here; a zombie does not count.
+// reaped by their parents, not here; a zombie does not count. The group may be gone already. Nobody may be about to
+// join it, and on v1 no group above it may be frozen: the dying would wait for the thaw.
 func (g *Group) Kill(ctx context.Context) error { return g.d.kill(ctx, g.rel) }
 
 // Freeze stops all processes in the group and below it and returns when all have stopped. When ctx ends first, some

@@ -163,29 +163,30 @@ func below(root, dir string) (string, bool) {
 	if root == "/" || root == dir {
 		return strings.TrimPrefix(dir, root), true
 	}
-	rel, ok := strings.CutPrefix(dir, root+"/")
-	return rel, ok
+	if rel, ok := strings.CutPrefix(dir, root+"/"); ok {
+		return rel, true
+	}
+	return "", false
 }
 
 // v2Base chooses the group below which SoulBox makes its own. It is the unit's, when that is ours to change. A group
 // that systemd has not marked gives way to the hierarchy's root where that is writable: there no process has to be
 // moved, and a login session of root's stays as it is.
 func (h host) v2Base(v v2Facts) string {
-	unit := v.Own
-	if path.Base(unit) == daemonGroup {
-		unit = path.Dir(unit) // an earlier start has moved us
+	if parent, last := path.Split(v.Own); last == daemonGroup && h.groupWritable(path.Clean(parent)) {
+		return path.Clean(parent) // an earlier start, or who started us, has moved us
 	}
 	root := h.groupWritable(v.Mount)
 	switch {
-	case unit == "" || !h.groupWritable(unit):
+	case v.Own == "" || !h.groupWritable(v.Own):
 		if root {
 			return v.Mount
 		}
 		return ""
-	case root && h.delegated(unit) != AnswerYes:
+	case root && h.delegated(v.Own) != AnswerYes:
 		return v.Mount
 	}
-	return unit
+	return v.Own
 }
 
 // groupWritable tells whether groups can be made below dir, processes moved and controllers handed down.

@@ -4,20 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/containerd/cgroups/v3/cgroup1"
 	stats1 "github.com/containerd/cgroups/v3/cgroup1/stats"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
-
-// unlimited is the largest number of bytes that cgroup v1 takes, on pages of up to 64 KiB. -1 would do as well, but
-// containerd orders the writes of memory and swap limits for positive numbers only.
-const unlimited = math.MaxInt64 &^ 0xffff
 
 // v1 keeps groups in one hierarchy for each controller, as root of the host.
 type v1 struct {
@@ -145,10 +141,11 @@ func (d *v1) set(rel string, l Limits) error {
 	type updater interface {
 		Update(path string, resources *specs.LinuxResources) error
 	}
-	controllers := map[string]updater{
-		"memory": cgroup1.NewMemory(d.root), "pids": cgroup1.NewPids(d.root), "cpu": cgroup1.NewCpu(d.root),
+	if err := d.setMemory(rel, l.Memory); err != nil {
+		return err
 	}
-	resources := d.resources(l)
+	controllers := map[string]updater{"pids": cgroup1.NewPids(d.root), "cpu": cgroup1.NewCpu(d.root)}
+	resources := v1Resources(l)
 	for _, c := range v1Controllers {
 		u, ok := controllers[c]
 		if !ok || d.mounts[c] == "" {
@@ -168,25 +165,45 @@ func (d *v1) set(rel string, l Limits) error {
 	return nil
 }
 
-// resources translates limits. A swap limit equal to the memory limit leaves no swap; containerd writes the two in
-// the order that the kernel wants, which refuses a memory limit above that of memory and swap together.
-func (d *v1) resources(l Limits) *specs.LinuxResources {
-	memory, pids, shares := int64(unlimited), l.Pids, uint64(1024)
-	if l.Memory > 0 {
-		memory = l.Memory
+// setMemory limits memory, and memory and swap together to the same, which leaves no swap. The kernel refuses a memory
+// limit above the other one, so the order depends on the way the limits go. containerd has the order wrong when they
+// rise, hence the plain files.
+func (d *v1) setMemory(rel string, bytes int64) error {
+	dir, value := d.dir("memory", rel), "-1" // no limit
+	if bytes > 0 {
+		value = strconv.FormatInt(bytes, 10)
 	}
+	names := []string{"memory.limit_in_bytes"}
+	if d.memsw {
+		const both = "memory.memsw.limit_in_bytes"
+		text, err := d.read(dir, both)
+		if err != nil {
+			return err
+		}
+		now, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return fmt.Errorf("parse %s of %s: %w", both, dir, err)
+		}
+		names = append(names, both)
+		if bytes <= 0 || bytes > now {
+			slices.Reverse(names)
+		}
+	}
+	for _, name := range names {
+		if err := d.write(dir, name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// v1Resources translates the limits that containerd writes.
+func v1Resources(l Limits) *specs.LinuxResources {
+	pids, shares := l.Pids, uint64(1024)
 	if l.CPUWeight > 0 {
 		shares = max(2, uint64(l.CPUWeight)*1024/100)
 	}
-	r := &specs.LinuxResources{
-		Memory: &specs.LinuxMemory{Limit: &memory},
-		Pids:   &specs.LinuxPids{Limit: &pids},
-		CPU:    &specs.LinuxCPU{Shares: &shares},
-	}
-	if d.memsw {
-		r.Memory.Swap = &memory
-	}
-	return r
+	return &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: &pids}, CPU: &specs.LinuxCPU{Shares: &shares}}
 }
 
 func (d *v1) join(rel string) (_ []*os.File, err error) {

@@ -232,9 +232,9 @@ func (d *v2) kill(ctx context.Context, rel string) error {
 		return killLoop(ctx, d.files, []string{dir}, "")
 	}
 	if err := d.write(dir, "cgroup.kill", "1"); err != nil {
-		return err
+		return ignoreGone(err)
 	}
-	return d.awaitEvent(ctx, dir, event("populated", 0))
+	return ignoreGone(d.awaitEvent(ctx, dir, event("populated", 0)))
 }
 
 func (d *v2) freeze(ctx context.Context, rel string, on bool) error {
