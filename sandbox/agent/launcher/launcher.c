@@ -107,7 +107,7 @@ static void make_tree(uint32_t seq)
 {
 	const unsigned long flags = MS_NOSUID | MS_NODEV;
 	/* The first RUN sets the final size; until then only the agent writes. */
-	if (mount("tmpfs", "/tmp", "tmpfs", flags, "mode=0755,size=8g,nr_inodes=2097152") < 0)
+	if (mount("tmpfs", "/tmp", "tmpfs", flags, "mode=0755,size=1g,nr_inodes=1048576") < 0)
 		fail(seq, "mount tmpfs on", "/tmp");
 	if (mkdir("/dev/shm", 01777) < 0 && errno != EEXIST)
 		fail(seq, "make", "/dev/shm");
