@@ -2,6 +2,7 @@ package cgroups
 
 import (
 	"bufio"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -44,6 +45,9 @@ func helper(mode string) int {
 	var count int
 	fmt.Sscan(mode, &what, &count)
 	switch what {
+	case "open": // a tree and a box, as a daemon in a namespace of its own does
+		fmt.Println(openAndUse())
+		return 0
 	case "hog": // count MiB, touched and held
 		var held [][]byte
 		for range count {
@@ -84,6 +88,36 @@ func helper(mode string) int {
 	}
 	io.Copy(io.Discard, os.Stdin)
 	return 0
+}
+
+// openAndUse does with a tree what a daemon does and returns its mode, or what went wrong.
+func openAndUse() string {
+	tree, err := Open(Options{Name: "test-" + strings.ToLower(rand.Text()[:10])})
+	if err != nil {
+		return err.Error()
+	}
+	ctx := context.Background()
+	box, err := tree.Box("box", Limits{Memory: 64 << 20, Pids: 10})
+	if err == nil {
+		var slot *Group
+		if slot, err = box.Slot("s"); err == nil {
+			var procs []*os.File
+			procs, err = slot.Procs()
+			cmd := exec.Command("/bin/sh", "-c", "exec sleep 600")
+			err = errors.Join(err, cmd.Start())
+			for _, f := range procs {
+				_, e := f.WriteString(strconv.Itoa(cmd.Process.Pid))
+				err = errors.Join(err, e, f.Close())
+			}
+			err = errors.Join(err, slot.Kill(ctx))
+			cmd.Wait()
+		}
+		err = errors.Join(err, box.Remove(ctx))
+	}
+	if err = errors.Join(err, tree.Remove(ctx)); err != nil {
+		return err.Error()
+	}
+	return tree.Mode().String()
 }
 
 // child is a helper in a group.
@@ -166,6 +200,9 @@ func openTree(t *testing.T) *Tree {
 	}
 	if tree.Mode() == ModeNone {
 		need(t, fmt.Errorf("no control groups: %w: %w", tree.Reason(), errors.ErrUnsupported))
+	}
+	if os.Getenv("SOULBOX_VM") != "" && tree.Mode() != ModeV2 {
+		t.Fatalf("mode %v in the test machine, want v2: %v", tree.Mode(), tree.Reason())
 	}
 	dirs := everywhere(tree)
 	t.Cleanup(func() {

@@ -293,3 +293,28 @@ func TestStaticProgramIn4MiB(t *testing.T) {
 		t.Errorf("static program under 4 MiB: %v, %q; counters %+v", err, out, stats(t, slot))
 	}
 }
+
+// A daemon works as root of a user namespace, in a pid namespace that does not have the processes of its unit. It needs
+// user namespaces.
+func TestInNamespaces(t *testing.T) {
+	tree := openTree(t)
+	if err := Settle(Options{Name: "unused"}); err != nil {
+		t.Fatal(err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), helperEnv+"=open")
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWPID | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}},
+		Pdeathsig:   syscall.SIGKILL,
+	}
+	out, err := cmd.CombinedOutput()
+	if want := "ready\n" + tree.Mode().String() + "\n"; err != nil || string(out) != want {
+		t.Errorf("in namespaces: %v, %q, want %q", err, out, want)
+	}
+}

@@ -7,7 +7,7 @@
 # Each ARG is passed to every test binary.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-export SOULBOX_CI=1 # a test that skips fails
+export SOULBOX_CI=1 SOULBOX_VM=1 # a test that skips fails; this is the test machine
 failed=0
 [ -x "$here/cgroups.test" ] || { echo "vmtests: cgroups.test is missing" >&2; exit 2; }
 for test in cgroups systemd sandbox; do
