@@ -66,8 +66,7 @@ func Spec(o BundleOptions) *specs.Spec {
 			Cwd:  "/",
 			Args: slices.Clone(o.Args),
 			Env:  env,
-			// An agent without SYS_ADMIN or set-id rights could make no slot, so it keeps the right to gain them;
-			// the launcher takes it from programs.
+			// It cannot be taken back once set, and some slots need it off for sudo: the launcher sets it for programs.
 			NoNewPrivileges: false,
 			Capabilities: &specs.LinuxCapabilities{
 				Bounding: caps, Effective: slices.Clone(caps), Permitted: slices.Clone(caps),

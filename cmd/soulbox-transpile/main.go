@@ -58,8 +58,8 @@ func transpile(file string) error {
 	// CommonJS has no await at top level, a module has. Whatever else is wrong is wrong in both.
 	result = build(file, api.FormatESModule)
 	if len(result.Errors) > 0 {
-		for _, line := range api.FormatMessages(result.Errors, api.FormatMessagesOptions{Kind: api.ErrorMessage}) {
-			fmt.Fprint(os.Stderr, line)
+		for _, m := range result.Errors {
+			fmt.Fprintln(os.Stderr, describe(m))
 		}
 		return errProgram
 	}
@@ -67,6 +67,15 @@ func transpile(file string) error {
 		return err
 	}
 	return write(filepath.Join(dir, outputCommonJS), []byte(loader))
+}
+
+// describe returns m as compilers of C's family print it, with the line at fault. Columns count bytes from 1.
+func describe(m api.Message) string {
+	if m.Location == nil {
+		return "error: " + m.Text
+	}
+	l := m.Location
+	return fmt.Sprintf("%s:%d:%d: error: %s\n    %s", l.File, l.Line, l.Column+1, m.Text, l.LineText)
 }
 
 func build(file string, format api.Format) api.BuildResult {
