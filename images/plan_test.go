@@ -157,6 +157,8 @@ func TestJavaNames(t *testing.T) {
 		{"class A { String s = \"\\\"\\npublic class No {\"; }\npublic class Yes {}", "Yes.java", "Yes"},
 		{"class A { String s = \"\"\"\npublic class No {\n\"\"\"; }\npublic class Yes {}", "Yes.java", "Yes"},
 		{"class A {}\nclass B { public static void main(String[] a) {} }", "B.java", "B"},
+		{"class A { }\nfinal class B {\n  record R(int x) {}\n  public static void main(String[] a) {} }\n", "B.java", "B"},
+		{" class A {} class B { public static void main(String[] a) {} }", "B.java", "B"},
 		{"package a.b;\npublic class Foo {}", "Foo.java", "a.b.Foo"},
 		{"// package no;\npackage a.b;\npublic class Foo {}", "Foo.java", "a.b.Foo"},
 		{"int x", "Main.java", "Main"},
