@@ -125,7 +125,7 @@ func mountAt(from, to, fstype string, flags uintptr) error {
 func build(t testing.TB, dir string) {
 	t.Helper()
 	for _, argv := range [][]string{
-		{"go", "build", "-buildvcs=false", "-o", filepath.Join(dir, "agent"), "../../cmd/soulbox-agent"},
+		{"go", "build", "-cover", "-covermode=atomic", "-buildvcs=false", "-o", filepath.Join(dir, "agent"), "../../cmd/soulbox-agent"},
 		{"musl-gcc", "-static", "-Os", "-Wall", "-Wextra", "-Werror", "-idirafter", "/usr/include", "-idirafter", "/usr/include/x86_64-linux-gnu",
 			"-o", filepath.Join(dir, "launcher"), "launcher/launcher.c"},
 	} {

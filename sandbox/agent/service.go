@@ -206,7 +206,7 @@ func (s *service) Close(ctx context.Context, req *connect.Request[agentpb.CloseR
 func (s *service) Coverage(context.Context, *connect.Request[agentpb.CoverageRequest]) (*connect.Response[agentpb.CoverageResponse], error) {
 	var meta, counters bytes.Buffer
 	if err := errors.Join(coverage.WriteMeta(&meta), coverage.WriteCounters(&counters)); err != nil {
-		return nil, connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf("the agent was not built with -cover: %w", err))
+		return nil, connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf("the agent was not built with -cover -covermode=atomic: %w", err))
 	}
 	return connect.NewResponse(&agentpb.CoverageResponse{Meta: meta.Bytes(), Counters: counters.Bytes()}), nil
 }

@@ -2,12 +2,14 @@ package agent_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -355,5 +357,123 @@ func TestSmallMemory(t *testing.T) {
 	t.Logf("peak %s", peak)
 	if err := s.Close(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestFilter: the program's filter is in force in the program.
+func TestFilter(t *testing.T) {
+	c := startBox(t)
+	var filter []byte
+	for _, i := range []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: unix.SYS_UNAME},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EXDEV)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	} {
+		var err error
+		if filter, err = binary.Append(filter, binary.NativeEndian, i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sp := spec()
+	sp.Filter = filter
+	s, err := c.Prepare(t.Context(), sp, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := run(t, s, command("sh", "-c", "grep ^Seccomp: /proc/self/status; uname"))
+	if want := "Seccomp:\t2\n"; r.out != want || !strings.Contains(r.err, "cross-device") {
+		t.Errorf("Run = %+v %q %q, want %q and EXDEV from uname", r.Exit, r.out, r.err, want)
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	sp.Filter = make([]byte, 8) // no program ends like this
+	if s, err = c.Prepare(t.Context(), sp, nil); err != nil {
+		t.Fatal(err)
+	}
+	if r := run(t, s, command("true")); r.StartError() != "seccomp: invalid argument" {
+		t.Errorf("StartError with a bad filter = %q, want seccomp: invalid argument", r.StartError())
+	}
+}
+
+func TestPrepareRefuses(t *testing.T) {
+	c := startBox(t)
+	for name, edit := range map[string]func(*client.SlotSpec){
+		"root":        func(s *client.SlotSpec) { s.UID = 0 },
+		"launcher id": func(s *client.SlotSpec) { s.LauncherID = s.UID },
+		"hide":        func(s *client.SlotSpec) { s.Hide = []string{"relative"} },
+	} {
+		sp := spec()
+		edit(&sp)
+		if _, err := c.Prepare(t.Context(), sp, nil); err == nil {
+			t.Errorf("Prepare with bad %s succeeded", name)
+		}
+	}
+	notCgroup, err := os.Open(os.DevNull) // not writable: joining fails
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer notCgroup.Close()
+	if _, err := c.Prepare(t.Context(), spec(), []*os.File{notCgroup}); err == nil || !strings.Contains(err.Error(), "join cgroup") {
+		t.Errorf("Prepare with a bad cgroup = %v, want the launcher's join cgroup", err)
+	}
+	for range 70 { // no slot is left behind by a failure
+		if _, err := c.Prepare(t.Context(), spec(), []*os.File{notCgroup}); err == nil || !strings.Contains(err.Error(), "join cgroup") {
+			t.Fatalf("Prepare with a bad cgroup = %v", err)
+		}
+	}
+}
+
+func TestCoverage(t *testing.T) {
+	meta, counters, err := startBox(t).Coverage(t.Context())
+	if err != nil || len(meta) == 0 || len(counters) == 0 {
+		t.Errorf("Coverage = %d, %d bytes, %v", len(meta), len(counters), err)
+	}
+}
+
+// TestManySlots runs programs side by side and leaves nothing.
+func TestManySlots(t *testing.T) {
+	c := startBox(t)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 25 {
+				s, err := c.Prepare(t.Context(), spec(), nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				var out string
+				exit, err := s.Run(t.Context(), command("sh", "-c", "sleep 100 & echo x"), func(e client.Event) { out += string(e.Stdout) })
+				if err != nil || exit.Status != 0 || out != "x\n" || exit.Killed {
+					t.Errorf("Run = %+v, %v, %q", exit, err, out)
+				}
+				if err := s.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if out := sleepers(t); out != "" {
+		t.Errorf("processes left:\n%s", out)
+	}
+}
+
+// BenchmarkSlot is a whole slot: prepare, run true, end.
+func BenchmarkSlot(b *testing.B) {
+	c := startBox(b)
+	for b.Loop() {
+		s, err := c.Prepare(b.Context(), spec(), nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := s.Run(b.Context(), command("/bin/true"), nil); err != nil {
+			b.Fatal(err)
+		}
+		if err := s.Close(b.Context()); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -69,7 +69,7 @@ type SlotServiceClient interface {
 	Kill(context.Context, *connect.Request[agentpb.KillRequest]) (*connect.Response[agentpb.KillResponse], error)
 	// Close kills all that runs in the slot, waits until it is dead and forgets the slot.
 	Close(context.Context, *connect.Request[agentpb.CloseRequest]) (*connect.Response[agentpb.CloseResponse], error)
-	// Coverage returns the agent's own coverage counters. It fails when the agent was built without -cover.
+	// Coverage returns the agent's own coverage counters. It fails unless the agent was built with -cover -covermode=atomic.
 	Coverage(context.Context, *connect.Request[agentpb.CoverageRequest]) (*connect.Response[agentpb.CoverageResponse], error)
 }
 
@@ -204,7 +204,7 @@ type SlotServiceHandler interface {
 	Kill(context.Context, *connect.Request[agentpb.KillRequest]) (*connect.Response[agentpb.KillResponse], error)
 	// Close kills all that runs in the slot, waits until it is dead and forgets the slot.
 	Close(context.Context, *connect.Request[agentpb.CloseRequest]) (*connect.Response[agentpb.CloseResponse], error)
-	// Coverage returns the agent's own coverage counters. It fails when the agent was built without -cover.
+	// Coverage returns the agent's own coverage counters. It fails unless the agent was built with -cover -covermode=atomic.
 	Coverage(context.Context, *connect.Request[agentpb.CoverageRequest]) (*connect.Response[agentpb.CoverageResponse], error)
 }
 
