@@ -32,7 +32,7 @@ func etcPatterns() []string {
 		"ssl/certs", "ssl/openssl.cnf", "ca-certificates", "ca-certificates.conf", "crypto-policies",
 		"pki/tls/certs", "pki/tls/openssl.cnf", "pki/ca-trust/extracted", "pki/java",
 		"localtime", "timezone", "mime.types", "magic", "magic.mime",
-		"gai.conf", "protocols", "services", "rpc", "networks", "host.conf",
+		"gai.conf", "protocols", "services", "rpc", "host.conf",
 		"os-release", "debian_version", "lsb-release", "locale.alias",
 	}
 }

@@ -39,12 +39,7 @@ func newBench(t testing.TB, r *Recipe) *bench {
 		}
 	}
 	root := &RootFS{source: "/"}
-	status := r.Status(func(name string) (string, bool) {
-		if strings.HasPrefix(name, ToolsDir) {
-			return name, true
-		}
-		return root.Lookup(name)
-	})
+	status := r.Status(root.Lookup)
 	if !status.Available() {
 		need(t, fmt.Errorf("%s needs %v (%s): %w", r.Name, status.Missing, status.Install, errors.ErrUnsupported))
 	}
