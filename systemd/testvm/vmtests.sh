@@ -4,7 +4,8 @@
 #
 #   run.sh --share DIR -- /share/vmtests.sh [ARG...]      DIR: vmtests.sh cgroups.test [sandbox.test, soulbox]
 #
-# Each ARG is passed to every test binary.
+# Each ARG is passed to every test binary. With SOULBOX_VM_COVER set, binaries built with -cover leave their counters in
+# /out/<package>.cover (run.sh -e SOULBOX_VM_COVER=1 --out DIR).
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 export SOULBOX_CI=1 SOULBOX_VM=1 # a test that skips fails; this is the test machine
@@ -17,7 +18,7 @@ for test in cgroups systemd sandbox; do
   # In a writable directory: the share is the host's.
   work=$(mktemp -d) && cd "$work" || exit 2
   [ ! -d "$here/$test.testdata" ] || cp -r "$here/$test.testdata" "$work/testdata"
-  "$here/$test.test" -test.v "$@"
+  "$here/$test.test" -test.v ${SOULBOX_VM_COVER:+"-test.coverprofile=/out/$test.cover"} "$@"
   code=$?
   cd / && rm -rf "$work"
   echo "vmtests: $test ended with $code after $((SECONDS - start)) s"
