@@ -313,7 +313,8 @@ func TestInNamespaces(t *testing.T) {
 		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}},
 		Pdeathsig:   syscall.SIGKILL,
 	}
-	out, err := cmd.CombinedOutput()
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
 	if want := "ready\n" + tree.Mode().String() + "\n"; err != nil || string(out) != want {
 		t.Errorf("in namespaces: %v, %q, want %q", err, out, want)
 	}
