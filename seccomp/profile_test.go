@@ -1,6 +1,7 @@
 package seccomp
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -138,4 +139,68 @@ func compiled(t *testing.T, p Profile) []byte {
 	filter, err := Compile(p, runtime.GOARCH)
 	need(t, err)
 	return filter
+}
+
+// TestAgentAllowsWhatProgramAllows: a program runs under both filters.
+func TestAgentAllowsWhatProgramAllows(t *testing.T) {
+	a, err := findArch("amd64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	agent := Agent()
+	for d, action := range Program().cases(a, near) {
+		if action != Allow {
+			continue
+		}
+		if got, err := agent.Decide("amd64", d); err != nil || got != Allow {
+			t.Fatalf("agent: call %d with %#x = %v, %v; program allows it", d.Number, d.Args, got, err)
+		}
+	}
+}
+
+func TestValidateReports(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*Profile)
+		want   string
+	}{
+		"second rule":    {func(p *Profile) { p.Rules = append(p.Rules, allow("again", "read")) }, "read has two rules"},
+		"no rule":        {func(p *Profile) { p.Rules = p.Rules[1:] }, "write has no rule"},
+		"unknown name":   {func(p *Profile) { p.Rules = append(p.Rules, allow("typo", "raed")) }, "no architecture has a call raed"},
+		"no reason":      {func(p *Profile) { p.Rules[0].Reason = "" }, `the rule of "read" lacks`},
+		"idle condition": {func(p *Profile) { p.Rules[0].When, p.Rules[0].Then = oneOf(0, 1), Allow }, "conditions of read change nothing"},
+		"never holds":    {func(p *Profile) { p.Rules[0].When = []Match{{{0, 1, 2}}} }, "can never show"},
+		"seventh":        {func(p *Profile) { p.Rules[0].When = []Match{{{6, 1, 1}}} }, "no argument 6"},
+		"twice":          {func(p *Profile) { p.Rules[0].When = []Match{{{0, 1, 1}, {0, 2, 2}}} }, "stands twice"},
+		"empty match":    {func(p *Profile) { p.Rules[0].When = []Match{{}} }, "without conditions"},
+	} {
+		p := Program()
+		test.change(&p)
+		if err := p.Validate(); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: Validate() = %v, want an error with %q", name, err, test.want)
+		}
+	}
+}
+
+// TestVerifyFinds proves that a filter for one profile does not pass for another's.
+func TestVerifyFinds(t *testing.T) {
+	if err := Agent().verify(runtime.GOARCH, compiled(t, Program())); err == nil {
+		t.Error("verify took the program's filter for the agent's")
+	}
+}
+
+func TestByName(t *testing.T) {
+	for name, want := range map[string]bool{"program": true, "agent": true, "session": false, "": false} {
+		if p, ok := ByName(name); ok != want || ok && p.Name != name {
+			t.Errorf("ByName(%q) = %q, %v; want %v", name, p.Name, ok, want)
+		}
+	}
+}
+
+func TestUnknownArchitecture(t *testing.T) {
+	if _, err := Program().Decide("sparc", Data{}); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("Decide on sparc: %v, want ErrUnsupported", err)
+	}
+	if _, err := Compile(Program(), "sparc"); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("Compile for sparc: %v, want ErrUnsupported", err)
+	}
 }
