@@ -1,0 +1,126 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+
+	"connectrpc.com/connect"
+
+	"github.com/soulbox/soulbox/rpc/errs"
+	"github.com/soulbox/soulbox/rpc/rest"
+	"github.com/soulbox/soulbox/rpc/soulboxpb/soulboxpbconnect"
+	"github.com/soulbox/soulbox/rpc/v1"
+)
+
+// guard bounds bodies, and takes a place in the queue for requests that run a program, before anything is read.
+type guard struct {
+	gate     Gate
+	services *v1.Services
+	caller   func(context.Context) (v1.Caller, bool)
+	maxBody  int64
+	next     http.Handler
+}
+
+// ServeHTTP implements [http.Handler].
+func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	if r.ContentLength > g.maxBody {
+		refuse(w, r, errs.TooLarge(g.maxBody))
+		return
+	}
+	if runsProgram(r) {
+		c, ok := g.caller(ctx)
+		if !ok {
+			refuse(w, r, errs.New(connect.CodeUnauthenticated, errs.ReasonUnauthenticated, "no API key"))
+			return
+		}
+		place, err := g.gate.Reserve(c.Client)
+		if err != nil {
+			refuse(w, r, g.services.Error(ctx, err))
+			return
+		}
+		ticket := v1.NewTicket(place)
+		defer ticket.Close()
+		r = r.WithContext(v1.WithTicket(ctx, ticket))
+	}
+	if r.Body != nil && r.Body != http.NoBody {
+		body := &boundedBody{ReadCloser: http.MaxBytesReader(w, r.Body, g.maxBody)}
+		shallow := *r
+		shallow.Body = body
+		r = &shallow
+		if isConnectUnary(r) {
+			w = &statusWriter{ResponseWriter: w, body: body}
+		}
+	}
+	g.next.ServeHTTP(w, r)
+}
+
+// runsProgram tells whether a request asks for an execution.
+func runsProgram(r *http.Request) bool {
+	if r.Method != http.MethodPost {
+		return false
+	}
+	switch r.URL.Path {
+	case rest.PathExecute, rest.PathStream,
+		soulboxpbconnect.ExecutionServiceExecuteCodeProcedure, soulboxpbconnect.ExecutionServiceStreamExecutionProcedure:
+		return true
+	}
+	return false
+}
+
+// isConnectUnary tells whether the answer's HTTP status is the error, which in all other protocols of Connect it is not.
+func isConnectUnary(r *http.Request) bool {
+	kind := r.Header.Get("Content-Type")
+	return strings.HasPrefix(r.URL.Path, "/soulbox.v1.") &&
+		!strings.HasPrefix(kind, "application/grpc") && !strings.HasPrefix(kind, "application/connect+")
+}
+
+// refuse answers without having read the body. It closes an HTTP/1 connection, which would otherwise have to read the
+// rest of the body first: that may never end.
+func refuse(w http.ResponseWriter, r *http.Request, err *connect.Error) {
+	if r.ProtoMajor == 1 {
+		w.Header().Set("Connection", "close")
+	}
+	if writer := connect.NewErrorWriter(); strings.HasPrefix(r.URL.Path, "/soulbox.v1.") && !isConnectUnary(r) &&
+		writer.IsSupported(r) {
+		_ = writer.Write(w, r, err) // a client that is gone needs no answer
+		return
+	}
+	errs.Write(w, err)
+}
+
+// boundedBody is a body read through an [http.MaxBytesReader] that notes when that refused.
+type boundedBody struct {
+	io.ReadCloser
+	over atomic.Bool
+}
+
+// Read implements [io.Reader].
+func (b *boundedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		b.over.Store(true)
+	}
+	return n, err
+}
+
+// statusWriter says 413 where Connect says 429 of a body that was too long, so that clients do not try it again.
+type statusWriter struct {
+	http.ResponseWriter
+	body *boundedBody
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (w *statusWriter) WriteHeader(status int) {
+	if status == http.StatusTooManyRequests && w.body.over.Load() {
+		status = http.StatusRequestEntityTooLarge
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets an [http.ResponseController] reach the connection.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,0 +1,133 @@
+package rest
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"google.golang.org/genproto/googleapis/api/annotations"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	pb "github.com/soulbox/soulbox/rpc/soulboxpb"
+)
+
+// route is one annotated method of a service.
+type route struct {
+	method string
+	parts  []string // of the path, "{}" for a variable
+	verb   string   // after the last colon; empty without
+	input  protoreflect.MessageDescriptor
+}
+
+// routes reads the annotations of soulbox.v1.
+func routes() []route {
+	var all []route
+	for _, file := range []protoreflect.FileDescriptor{
+		pb.File_soulbox_v1_execution_proto, pb.File_soulbox_v1_language_proto,
+		pb.File_soulbox_v1_system_proto, pb.File_soulbox_v1_key_proto,
+	} {
+		for i := range file.Services().Len() {
+			methods := file.Services().Get(i).Methods()
+			for j := range methods.Len() {
+				m := methods.Get(j)
+				rule, ok := proto.GetExtension(m.Options(), annotations.E_Http).(*annotations.HttpRule)
+				if ok && rule != nil {
+					all = append(all, newRoute(rule, m.Input()))
+				}
+			}
+		}
+	}
+	return all
+}
+
+func newRoute(rule *annotations.HttpRule, input protoreflect.MessageDescriptor) route {
+	r := route{input: input}
+	path := ""
+	switch p := rule.GetPattern().(type) {
+	case *annotations.HttpRule_Get:
+		r.method, path = http.MethodGet, p.Get
+	case *annotations.HttpRule_Post:
+		r.method, path = http.MethodPost, p.Post
+	case *annotations.HttpRule_Delete:
+		r.method, path = http.MethodDelete, p.Delete
+	case *annotations.HttpRule_Put:
+		r.method, path = http.MethodPut, p.Put
+	case *annotations.HttpRule_Patch:
+		r.method, path = http.MethodPatch, p.Patch
+	}
+	path, r.verb, _ = strings.Cut(path, ":")
+	r.parts = strings.Split(path, "/")
+	for i, part := range r.parts {
+		if strings.HasPrefix(part, "{") {
+			r.parts[i] = "{}"
+		}
+	}
+	return r
+}
+
+// matches tells whether path is one of r's, as the gateway's own matcher does.
+func (r route) matches(path string) bool {
+	parts := strings.Split(path, "/")
+	if len(parts) != len(r.parts) {
+		return false
+	}
+	if r.verb != "" {
+		last, ok := strings.CutSuffix(parts[len(parts)-1], ":"+r.verb)
+		if !ok || last == "" {
+			return false
+		}
+		parts[len(parts)-1] = last
+	}
+	for i, part := range r.parts {
+		if part != parts[i] && (part != "{}" || parts[i] == "") {
+			return false
+		}
+	}
+	return true
+}
+
+// find returns the route of a request and, without one, the methods that its path knows, sorted. A path with a known
+// verb is nothing else: GET of "/v1/executions/x:cancel" is no look-up of "x:cancel".
+func find(all []route, method, path string) (*route, []string) {
+	var fit []*route
+	for i := range all {
+		if all[i].matches(path) {
+			fit = append(fit, &all[i])
+		}
+	}
+	if slices.ContainsFunc(fit, func(r *route) bool { return r.verb != "" }) {
+		fit = slices.DeleteFunc(fit, func(r *route) bool { return r.verb == "" })
+	}
+	var methods []string
+	for _, r := range fit {
+		if r.method == method {
+			return r, nil
+		}
+		methods = append(methods, r.method)
+	}
+	if slices.Contains(methods, http.MethodGet) {
+		methods = append(methods, http.MethodHead)
+	}
+	if len(methods) > 0 {
+		methods = append(methods, http.MethodOptions)
+	}
+	slices.Sort(methods)
+	return nil, slices.Compact(methods)
+}
+
+// unknownParameter returns the first query parameter, in the order of the alphabet, that r does not know.
+func (r *route) unknownParameter(query map[string][]string) (string, bool) {
+	names := make([]string, 0, len(query))
+	for name := range query {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		fields := r.input.Fields()
+		if r.method != http.MethodGet || fields.ByJSONName(name) == nil && fields.ByTextName(name) == nil {
+			return name, true
+		}
+	}
+	return "", false
+}

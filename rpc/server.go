@@ -1,0 +1,96 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/soulbox/soulbox/rpc/errs"
+	"github.com/soulbox/soulbox/rpc/rest"
+	"github.com/soulbox/soulbox/rpc/v1"
+	"github.com/soulbox/soulbox/sandbox"
+)
+
+// Gate lets requests in.
+type Gate interface {
+	// Reserve takes a place in the queue for a client, or refuses with [sandbox.KindExhausted]. It does not wait.
+	Reserve(client string) (*sandbox.Place, error)
+	// Ready returns nil once programs can be run, and why not before.
+	Ready() error
+}
+
+// Engine is all that rpc asks of an engine; [*sandbox.Engine] is one.
+type Engine interface {
+	v1.Engine
+	Gate
+}
+
+// Options configure [New]. Engine, Keys, Auth and Caller must be set.
+type Options struct {
+	Engine Engine
+	Keys   v1.Keys
+	// Auth refuses requests without a key and puts the caller where Caller finds it.
+	Auth func(http.Handler) http.Handler
+	// Caller returns whom Auth let in, from a request's context.
+	Caller func(context.Context) (v1.Caller, bool)
+	// MaxBody bounds a request's body in bytes, as sent and decompressed; default 16 MiB.
+	MaxBody int
+	// Log gets the causes of internal errors; default [slog.Default].
+	Log *slog.Logger
+}
+
+// New returns the handler of everything the daemon serves.
+func New(o Options) (http.Handler, error) {
+	if o.Engine == nil || o.Auth == nil {
+		return nil, errors.New("assemble the API: Engine and Auth must be set")
+	}
+	if o.MaxBody == 0 {
+		o.MaxBody = 16 << 20
+	}
+	services, err := v1.New(v1.Options{
+		Engine: o.Engine, Keys: o.Keys, Caller: o.Caller, MaxBody: o.MaxBody, Log: o.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	routes, err := rest.New(services, int64(o.MaxBody))
+	if err != nil {
+		return nil, err
+	}
+	rpcs := http.NewServeMux()
+	services.Register(rpcs)
+	rpcs.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		errs.Write(w, errs.New(connect.CodeNotFound, errs.ReasonNoRoute, "no such path"))
+	})
+	api := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Connect's paths have no "." or "//" to clean; a mux that redirects would answer what is no path of ours.
+		if strings.HasPrefix(r.URL.Path, "/soulbox.v1.") {
+			rpcs.ServeHTTP(w, r)
+			return
+		}
+		routes.ServeHTTP(w, r)
+	})
+	g := &guard{gate: o.Engine, services: services, caller: o.Caller, maxBody: int64(o.MaxBody), next: api}
+	return health(o.Engine, o.Auth(g)), nil
+}
+
+// Server returns a server for h that speaks HTTP/1, and HTTP/2 without TLS to clients that begin with it. The caller
+// owns it. There is no limit on a whole request, since a program may run long, but on its header and on idling.
+func Server(h http.Handler, log *slog.Logger) *http.Server {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	return &http.Server{
+		Handler:           h,
+		Protocols:         &protocols,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
