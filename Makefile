@@ -1,0 +1,147 @@
+# SoulBox. `make run` shows it at work, `make test` runs everything as CI does; `make help` lists the rest.
+#
+# Go 1.26 is the one prerequisite: `deps` installs the others as root, or says what to install.
+# Two directories are written: bin/ (what was built) and out/ (everything in between); .cache/ keeps tools and the
+# state of `make serve`.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS   += --no-print-directory
+.DEFAULT_GOAL := build
+.DELETE_ON_ERROR:
+
+GO      ?= $(shell command -v go || echo /usr/local/go/bin/go)
+export GO
+export PATH := $(dir $(GO)):$(PATH)
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+CC      := gcc
+MUSL_CC := musl-gcc
+
+# musl has no kernel headers of its own; the host's come last, so that they add and never replace.
+STATIC_C := $(MUSL_CC) -static -Os -s -Wall -Wextra -Werror -idirafter /usr/include \
+	-idirafter /usr/include/$(shell $(CC) -dumpmachine 2>/dev/null)
+GO_BUILD := $(GO) build -trimpath -buildvcs=false
+ASSETS   := sandbox/assets/bin
+PROGRAMS := helper agent launcher transpile ready
+
+# Packages below .ci are found by name only: Go's `...` passes over directories with a dot.
+CI_PACKAGES := $(patsubst %/,./%,$(sort $(dir $(wildcard .ci/*/*.go))))
+
+# With COVER=1 soulbox and the Go programs inside it count what they run, and go to bin/cover/; bin/soulbox and the
+# embedded directory stay as they are. The mode is the one that race tests need, so that all counts can be merged.
+ifeq ($(COVER),1)
+BIN        := bin/cover
+OUT        := out/cover
+COVERFLAGS := -cover -covermode=atomic
+# A relative path is resolved from here; the compiler reads the counted programs in place of the others.
+OVERLAY    := -overlay out/cover/overlay.json
+else
+BIN        := bin
+OUT        := out/build
+COVERFLAGS :=
+OVERLAY    :=
+endif
+
+##@ Use
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+
+.PHONY: run
+run: deps build ## run one small program of each language through the API, and print what came of it
+	@$(GO) run ./.ci/demo -soulbox bin/soulbox -programs docs/examples
+
+.PHONY: serve
+serve: build ## start a daemon on 127.0.0.1:8080; Ctrl-C stops it
+	bin/soulbox serve --state-dir .cache/state --listen 127.0.0.1:8080
+
+.PHONY: deps
+deps: ## install what building and running need (as root; otherwise say what to install)
+	@.ci/deps run
+
+.PHONY: clean
+clean: ## remove what was built; keeps .cache
+	rm -rf bin out $(ASSETS)/*.zst
+
+##@ Build
+
+.PHONY: build
+build: programs ## bin/soulbox, with everything it carries; COVER=1 makes bin/cover/soulbox, which counts what it runs
+	@mkdir -p $(BIN)
+	CGO_ENABLED=0 $(GO_BUILD) $(COVERFLAGS) $(OVERLAY) -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/soulbox ./cmd/soulbox
+
+# glibc warns that some of its functions need shared libraries when they are linked statically; nothing here calls them.
+.PHONY: programs
+programs: $(OUT)/launcher $(OUT)/ready
+	@mkdir -p $(ASSETS)
+	CGO_ENABLED=1 $(GO_BUILD) $(COVERFLAGS) -tags 'libseccomp netgo osusergo' \
+		-ldflags '-s -w -linkmode external -extldflags -static' -o $(OUT)/helper ./cmd/soulbox-helper 2> >(grep -v -e 'statically linked applications' -e 'in function' -e '^#' >&2)
+	CGO_ENABLED=0 $(GO_BUILD) $(COVERFLAGS) -ldflags '-s -w' -o $(OUT)/agent ./cmd/soulbox-agent
+	CGO_ENABLED=0 $(GO_BUILD) -ldflags '-s -w' -o $(OUT)/transpile ./cmd/soulbox-transpile
+ifeq ($(COVER),1)
+	$(GO) run ./.ci/pack -o $(OUT) $(foreach p,$(PROGRAMS),$(p)=$(OUT)/$(p))
+	@touch $(foreach p,$(PROGRAMS),$(ASSETS)/$(p).zst)
+	@jq -n --arg top '$(CURDIR)' '{Replace: ([$$ARGS.positional[] | {("\($$top)/$(ASSETS)/\(.).zst"): "\($$top)/$(OUT)/\(.).zst"}] | add)}' \
+		--args $(PROGRAMS) >$(OUT)/overlay.json
+else
+	$(GO) run ./.ci/pack -o $(ASSETS) $(foreach p,$(PROGRAMS),$(p)=$(OUT)/$(p))
+endif
+
+$(OUT)/launcher: sandbox/agent/launcher/launcher.c
+$(OUT)/ready: sandbox/assets/ready/ready.c
+$(OUT)/launcher $(OUT)/ready:
+	@mkdir -p $(OUT)
+	$(STATIC_C) -o $@ $<
+
+##@ Check
+
+.PHONY: test
+test: ## everything, as CI runs it; ends with the time of each part
+	@.ci/test
+
+.PHONY: check
+check: lint imports unit ## formatting, vet, staticcheck, generated code, imports, race tests, known vulnerabilities
+
+.PHONY: lint
+lint: tools
+	@echo 'lint: gofmt'; unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+		[ -z "$$unformatted" ] || { printf 'lint: run gofmt -w on:\n%s\n' "$$unformatted" >&2; exit 1; }
+	@echo 'lint: vet, with cgo, without it, and for arm64'
+	@$(GO) vet ./... $(CI_PACKAGES)
+	@$(GO) vet -tags 'libseccomp netgo osusergo' ./cmd/soulbox-helper ./seccomp/...
+	@CGO_ENABLED=0 $(GO) vet ./...
+	@CGO_ENABLED=0 GOARCH=arm64 $(GO) vet ./...
+	@echo 'lint: staticcheck'
+	@.cache/tools/staticcheck -checks inherit ./... $(CI_PACKAGES)
+	@echo 'lint: generated code'
+	@rpc/proto/generate.sh --check
+	@echo 'lint: known vulnerabilities'
+	@.ci/vulnerabilities .cache/tools/govulncheck
+
+# The pinned checkers. Their module is their own, so that they cannot move SoulBox's dependencies.
+.PHONY: tools
+tools:
+	@mkdir -p .cache/tools && cd .ci/tools && $(GO) build -o ../../.cache/tools/ tool
+
+# The test cache does not see which packages are imported, so this test always runs.
+.PHONY: imports
+imports:
+	@$(GO) test -count=1 ./.ci/imports
+
+.PHONY: unit
+unit: ## the tests of every package under the race detector; those that need root say so
+	@.ci/unit
+
+.PHONY: test-e2e
+test-e2e: ## the whole program, as root and as a plain user (after make build COVER=1)
+	@.ci/e2e root
+	@.ci/e2e rootless
+
+.PHONY: test-vm
+test-vm: build ## limits on a delegated cgroup v2 tree, as a plain user, in a small virtual machine
+	@.ci/vm
+
+.PHONY: bench
+bench: build ## measure what an execution costs, beside the bare interpreter
+	$(GO) run ./bench -soulbox bin/soulbox
