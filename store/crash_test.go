@@ -59,7 +59,7 @@ func checkIndexes(t testing.TB, table *Table[doc]) {
 
 // TestCrash lets writers run on a file system that is cloned, as a crash would leave it, at random moments.
 func TestCrash(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(10) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 1))
 			fs := vfs.NewCrashableMem()
