@@ -29,8 +29,7 @@ func agentOnly() []Rule {
 		{Calls: []string{"setns"}, Action: eperm, Reason: "nothing is entered: what must be in a slot is born there"},
 		{Calls: []string{"mount", "umount2"}, Action: Allow, Reason: "the launcher makes a slot's mounts"},
 		{Calls: []string{"pivot_root"}, Action: eperm, Reason: "the root is the container's, for slots too"},
-		{Calls: []string{"sethostname"}, Action: Allow, Reason: "the launcher names the slot"},
-		{Calls: []string{"setdomainname"}, Action: eperm, Reason: "no slot has a domain name"},
+		{Calls: []string{"sethostname", "setdomainname"}, Action: Allow, Reason: "the launcher names the slot and takes the host's domain name away"},
 		{Calls: []string{"personality"}, Action: eperm, When: oneOf(0, 0, addrNoRandomize, low), Then: Allow,
 			Reason: "as for programs, which inherit this filter"},
 	}

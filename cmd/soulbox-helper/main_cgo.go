@@ -11,13 +11,14 @@ import (
 	_ "github.com/opencontainers/runc/libcontainer/nsenter"
 
 	"github.com/soulbox/soulbox/sandbox/runc/helper"
+	"github.com/soulbox/soulbox/seccomp"
 )
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "init" {
 		libcontainer.Init() // never returns
 	}
-	if err := helper.Serve(helper.NewServer(compile, libseccompVersion())); err != nil {
+	if err := helper.Serve(helper.NewServer(compile, seccomp.LibraryVersion())); err != nil {
 		fmt.Fprintln(os.Stderr, "soulbox-helper:", err)
 		os.Exit(1)
 	}

@@ -1,0 +1,15 @@
+package main
+
+import (
+	"github.com/urfave/cli/v2"
+
+	"github.com/soulbox/soulbox/sandbox/wide"
+)
+
+// commands returns all commands. session is nil outside the wide namespace.
+func commands(session *wide.Session) []*cli.Command {
+	return []*cli.Command{
+		serveCommand(session),
+		versionCommand(),
+	}
+}

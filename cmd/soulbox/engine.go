@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/soulbox/soulbox/cgroups"
+	"github.com/soulbox/soulbox/images"
+	"github.com/soulbox/soulbox/sandbox"
+	"github.com/soulbox/soulbox/sandbox/assets"
+	"github.com/soulbox/soulbox/sandbox/runc"
+	"github.com/soulbox/soulbox/sandbox/wide"
+	"github.com/soulbox/soulbox/store"
+)
+
+// engineConfig is what a command decides about the engine in it.
+type engineConfig struct {
+	cacheDir   string
+	maxQueue   int
+	maxRunning int
+	memory     int64
+	diskFloor  uint64
+	drain      time.Duration
+	policy     sandbox.Limits
+	strict     bool
+	log        *slog.Logger
+}
+
+// engine is a [sandbox.Engine] with what it stands on. Close gives everything back.
+type engine struct {
+	*sandbox.Engine
+	store    *store.Store
+	warnings []sandbox.Warning
+	onClose  []func() error // newest runs first
+}
+
+// openEngine assembles the engine of a daemon.
+func openEngine(ctx context.Context, s *wide.Session, c engineConfig) (_ *engine, err error) {
+	e := &engine{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.closeParts())
+		}
+	}()
+	tree, err := cgroups.Open(cgroups.Options{Name: treeName(s.StateDir)})
+	if err != nil {
+		return nil, err
+	}
+	e.onClose = append(e.onClose, func() error { return tree.Remove(context.WithoutCancel(ctx)) })
+	if e.warnings = hostWarnings(tree); c.strict && len(e.warnings) > 0 {
+		return nil, fmt.Errorf("--strict: refusing to start: %s: %s", e.warnings[0].Name, e.warnings[0].Text)
+	}
+	if e.store, err = store.Open(filepath.Join(s.StateDir, storeDir), store.Options{Logger: c.log}); err != nil {
+		return nil, err
+	}
+	e.onClose = append(e.onClose, e.store.Close)
+	journal, err := newJournal(e.store)
+	if err != nil {
+		return nil, err
+	}
+	o, err := c.engineOptions(s, tree)
+	if err != nil {
+		return nil, err
+	}
+	rt, err := openRuntime(ctx, s, tree)
+	if err != nil {
+		return nil, err
+	}
+	e.onClose = append(e.onClose, rt.Close)
+	if o.ProgramFilter, err = rt.Compile(ctx, "program"); err != nil {
+		return nil, err
+	}
+	if o.AgentFilter, err = rt.Compile(ctx, "agent"); err != nil {
+		return nil, err
+	}
+	o.Runtime, o.Journal, o.Cgroups, o.Warnings = rt, journal, tree, e.warnings
+	if e.Engine, err = sandbox.New(ctx, o); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// Close settles all executions and gives back what they stood on.
+func (e *engine) Close(ctx context.Context) error {
+	return errors.Join(e.Engine.Close(ctx), e.closeParts())
+}
+
+func (e *engine) closeParts() error {
+	var errs []error
+	for i := len(e.onClose) - 1; i >= 0; i-- {
+		errs = append(errs, e.onClose[i]())
+	}
+	e.onClose = nil
+	return errors.Join(errs...)
+}
+
+func openRuntime(ctx context.Context, s *wide.Session, tree *cgroups.Tree) (*runc.Runtime, error) {
+	helper, err := assets.Open("helper")
+	if err != nil {
+		return nil, err
+	}
+	has := tree.Enforced()
+	enforced := []sandbox.LimitName{sandbox.LimitWallTime, sandbox.LimitOpenFiles, sandbox.LimitFileSize, sandbox.LimitDisk, sandbox.LimitInodes, sandbox.LimitOutput}
+	for name, ok := range map[sandbox.LimitName]bool{sandbox.LimitMemory: has.Memory, sandbox.LimitProcesses: has.Pids, sandbox.LimitCPUTime: has.CPUTime} {
+		if ok {
+			enforced = append(enforced, name)
+		}
+	}
+	return runc.New(ctx, runc.Options{Helper: helper, Dir: filepath.Join(s.RunDir, "runc"), NoCgroups: tree.Mode() == cgroups.ModeNone,
+		Rootless: s.UID != 0, Enforced: enforced})
+}
+
+// engineOptions fills in what depends on the session and the configuration alone.
+func (c engineConfig) engineOptions(s *wide.Session, tree *cgroups.Tree) (sandbox.Options, error) {
+	catalog, err := images.Load()
+	if err != nil {
+		return sandbox.Options{}, err
+	}
+	blocks := sandbox.Blocks(s.Range.Count)
+	total, available, err := hostMemory()
+	if err != nil {
+		return sandbox.Options{}, err
+	}
+	if c.memory == 0 {
+		c.memory = sandbox.MemoryBudget(total, available)
+	}
+	if c.maxRunning == 0 {
+		c.maxRunning = 4 * runtime.NumCPU()
+	}
+	return sandbox.Options{
+		Version: version, IDs: sandbox.NewIDPool(s.Lock, blocks), Catalog: catalog,
+		Host:   images.HostOptions{UID: 1, GID: 1, Languages: catalog.Names()},
+		RunDir: s.RunDir, CacheDir: c.cacheDir, IDBase: s.Range.UIDBase, Assets: assets.Open,
+		Admission: sandbox.AdmissionOptions{MaxQueue: c.maxQueue, MaxRunning: min(c.maxRunning, blocks), Memory: c.memory,
+			DiskFree: func() (uint64, error) { return diskFree(s.StateDir) }, DiskFloor: c.diskFloor},
+		Policy: c.policy, Drain: c.drain, Features: hostFeatures(tree), Logger: c.log,
+	}, nil
+}
+
+// treeName names the cgroups of a state directory: the next daemon there finds what this one left, and no other does.
+func treeName(stateDir string) string {
+	sum := sha256.Sum256([]byte(stateDir))
+	return "d" + hex.EncodeToString(sum[:8])
+}
+
+// hostFeatures converts what the cgroup probe found.
+func hostFeatures(tree *cgroups.Tree) []sandbox.Feature {
+	out := []sandbox.Feature{{Name: "cgroup.mode", Answer: sandbox.AnswerYes, Detail: tree.Mode().String()}}
+	for _, f := range cgroups.Probe() {
+		out = append(out, sandbox.Feature{Name: f.Name, Answer: sandbox.Answer(f.Answer), Detail: f.Detail})
+	}
+	return out
+}
+
+// hostWarnings names the limits that no cgroup keeps on this host.
+func hostWarnings(tree *cgroups.Tree) []sandbox.Warning {
+	has := tree.Enforced()
+	why := ""
+	if err := tree.Reason(); err != nil && tree.Mode() == cgroups.ModeNone {
+		why = " (" + err.Error() + ")"
+	}
+	const fix = "; run as root, or in a systemd unit with Delegate=yes on cgroup v2; soulbox doctor has the exact steps"
+	var out []sandbox.Warning
+	for _, w := range []struct {
+		ok         bool
+		name, text string
+	}{
+		{has.Memory, "memory-unenforced", "memory is bounded by polling every 10 ms, not by a cgroup: a program can exceed its limit until the next look"},
+		{has.Memory == false || has.Swap, "swap-unenforced", "swap cannot be switched off for programs: they may use swap beyond their memory limit"},
+		{has.CPUTime, "cpu-unenforced", "CPU time of the process tree is bounded by rlimits and polling, not counted by a cgroup"},
+		{has.Pids, "processes-unenforced", "processes are bounded by RLIMIT_NPROC, not by a cgroup"},
+	} {
+		if !w.ok {
+			out = append(out, sandbox.Warning{Name: w.name, Text: w.text + fix + why})
+		}
+	}
+	return out
+}

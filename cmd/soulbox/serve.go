@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/urfave/cli/v2"
+
+	"github.com/soulbox/soulbox/cgroups"
+	"github.com/soulbox/soulbox/rpc"
+	"github.com/soulbox/soulbox/sandbox"
+	"github.com/soulbox/soulbox/sandbox/wide"
+)
+
+// defaultListen is the daemon's address when nothing else was said.
+const defaultListen = "127.0.0.1:4444"
+
+func serveCommand(session *wide.Session) *cli.Command {
+	return &cli.Command{
+		Name:  "serve",
+		Usage: "run the daemon in the foreground",
+		Description: "Prints its URL as the first line, then serves until SIGTERM or SIGINT, which let running executions end\n" +
+			"(--drain) and then stop everything. A daemon that is killed is started again by its supervisor.\n\n" +
+			"   soulbox serve --state-dir /var/lib/soulbox --listen 127.0.0.1:4444",
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: "listen", Value: defaultListen, Usage: "`ADDRESS` host:port to listen on; port 0 takes a free one", EnvVars: []string{"SOULBOX_LISTEN"}},
+			&cli.DurationFlag{Name: "drain", Value: 10 * time.Second, Usage: "what running executions are granted when the daemon stops"},
+			&cli.BoolFlag{Name: "strict", Usage: "refuse to start when a limit cannot be enforced or isolation is weakened"},
+			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`FORMAT` of the log on stderr: text or json"},
+		}, engineFlags()...),
+		Action: func(c *cli.Context) error {
+			if c.NArg() > 0 {
+				return fmt.Errorf("serve takes no arguments, got %q; see soulbox serve --help", c.Args().Slice())
+			}
+			if session == nil {
+				return superviseServe(c)
+			}
+			return serve(c, session)
+		},
+	}
+}
+
+// engineFlags are the flags of every command with an engine in it.
+func engineFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.PathFlag{Name: "state-dir", Value: defaultStateDir(), Usage: "`DIR` that holds all state; one daemon each", EnvVars: []string{"SOULBOX_STATE_DIR"}},
+		&cli.PathFlag{Name: "cache-dir", Value: defaultCacheDir(), Usage: "`DIR` for what can be made again; shared by daemons", EnvVars: []string{"SOULBOX_CACHE_DIR"}},
+		&cli.IntFlag{Name: "max-queue", Value: 1000, Usage: "executions that may wait; more get 429"},
+		&cli.IntFlag{Name: "max-running", Usage: "sandboxes at once (default: 4 per CPU)"},
+		&cli.StringFlag{Name: "memory", Usage: "`SIZE` that the memory limits of all running sandboxes may add up to (default: what is available less a reserve)"},
+		&cli.StringFlag{Name: "disk-floor", Value: "512MiB", Usage: "refuse work when less `SPACE` is free below the state directory"},
+		&cli.DurationFlag{Name: "max-wall-time", Value: 10 * time.Minute, Usage: "policy: the most a caller can ask for"},
+		&cli.DurationFlag{Name: "max-cpu-time", Value: 10 * time.Minute, Usage: "policy"},
+		&cli.StringFlag{Name: "max-memory", Value: "4GiB", Usage: "policy: `SIZE` of one execution"},
+		&cli.Int64Flag{Name: "max-processes", Value: 1024, Usage: "policy"},
+		&cli.Int64Flag{Name: "max-open-files", Value: 4096, Usage: "policy"},
+		&cli.StringFlag{Name: "max-file-size", Value: "1GiB", Usage: "policy: `SIZE`"},
+		&cli.StringFlag{Name: "max-disk", Value: "1GiB", Usage: "policy: `SIZE`"},
+		&cli.Int64Flag{Name: "max-inodes", Value: 100_000, Usage: "policy"},
+		&cli.StringFlag{Name: "max-output", Value: "32MiB", Usage: "policy: `SIZE` of stdout and stderr together"},
+	}
+}
+
+// sizes reads several size flags and reports every bad one.
+func sizes(c *cli.Context, into map[string]*int64) error {
+	var errs []error
+	for name, p := range into {
+		if c.String(name) == "" {
+			continue
+		}
+		n, err := units.RAMInBytes(c.String(name))
+		if err != nil || n < 0 {
+			errs = append(errs, fmt.Errorf("--%s %q is not a size such as 64M or 1GiB", name, c.String(name)))
+		}
+		*p = n
+	}
+	return errors.Join(errs...)
+}
+
+// engineFromFlags reads [engineFlags].
+func engineFromFlags(c *cli.Context, log *slog.Logger) (engineConfig, error) {
+	cfg := engineConfig{
+		cacheDir: c.Path("cache-dir"), maxQueue: c.Int("max-queue"), maxRunning: c.Int("max-running"), log: log,
+		drain: c.Duration("drain"), strict: c.Bool("strict"),
+		policy: sandbox.Limits{WallTime: c.Duration("max-wall-time"), CPUTime: c.Duration("max-cpu-time"), Processes: c.Int64("max-processes"),
+			OpenFiles: c.Int64("max-open-files"), Inodes: c.Int64("max-inodes")},
+	}
+	var floor int64
+	err := sizes(c, map[string]*int64{"memory": &cfg.memory, "disk-floor": &floor, "max-memory": &cfg.policy.Memory,
+		"max-file-size": &cfg.policy.FileSize, "max-disk": &cfg.policy.Disk, "max-output": &cfg.policy.Output})
+	cfg.diskFloor = uint64(floor)
+	return cfg, err
+}
+
+// supervise makes the wide namespace and starts this command again in it.
+func supervise(c *cli.Context, stateDir string, listener *os.File, restart bool) error {
+	stateDir, err := filepath.Abs(stateDir)
+	if err != nil {
+		return fmt.Errorf("state directory: %w", err)
+	}
+	ids, err := wide.Subordinate(os.Getuid())
+	if err != nil {
+		return err
+	}
+	lockFile, err := sandbox.LockFile(os.Getuid(), ids.UIDBase)
+	if err != nil {
+		return err
+	}
+	lock, err := sandbox.OpenLockFile(lockFile)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := cgroups.Settle(cgroups.Options{Name: treeName(stateDir)}); err != nil {
+		slog.Debug("cgroups are not settled", "err", err) // Open tries again inside and reports
+	}
+	status, err := wide.Run(c.Context, wide.Options{Args: os.Args[1:], StateDir: stateDir, Range: ids, Lock: lock, Listener: listener, Restart: restart})
+	if err != nil {
+		return err
+	}
+	if status != 0 {
+		return exitStatus(status)
+	}
+	return nil
+}
+
+func superviseServe(c *cli.Context) error {
+	if _, err := newLogger(c.String("log-format")); err != nil {
+		return err
+	}
+	if _, err := engineFromFlags(c, nil); err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", c.String("listen"))
+	if err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	f, err := l.(*net.TCPListener).File()
+	if err = errors.Join(err, l.Close()); err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	defer f.Close()
+	return supervise(c, c.Path("state-dir"), f, true)
+}
+
+// serve is the daemon.
+func serve(c *cli.Context, s *wide.Session) (err error) {
+	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	log, err := newLogger(c.String("log-format"))
+	if err != nil {
+		return err
+	}
+	slog.SetDefault(log)
+	cfg, err := engineFromFlags(c, log)
+	if err != nil {
+		return err
+	}
+	if cfg.cacheDir, err = filepath.Abs(cfg.cacheDir); err != nil {
+		return fmt.Errorf("cache directory: %w", err)
+	}
+	e, err := openEngine(ctx, s, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.Close(context.WithoutCancel(ctx))) }()
+	for _, w := range e.warnings {
+		log.Warn(w.Text, "warning", w.Name)
+	}
+	handler, err := newHandler(ctx, e, s.StateDir, log)
+	if err != nil {
+		return err
+	}
+	url := "http://" + s.Listener.Addr().String()
+	if err := writeEndpoint(s.StateDir, url); err != nil {
+		return err
+	}
+	if s.Generation == 1 {
+		fmt.Println(url)
+	}
+	return listenAndDrain(ctx, e, s.Listener, handler, log)
+}
+
+// listenAndDrain serves until ctx ends, then lets requests end and settles all executions.
+func listenAndDrain(ctx context.Context, e *engine, l net.Listener, h http.Handler, log *slog.Logger) error {
+	srv := rpc.Server(h, log)
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(l) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	log.Info("stopping: no new executions, running ones may end")
+	// Answers wait for their executions, so both end together; the engine bounds the wait.
+	done := make(chan error, 1)
+	go func() { done <- srv.Shutdown(context.Background()) }()
+	err := e.Engine.Close(context.WithoutCancel(ctx))
+	select {
+	case e := <-done:
+		err = errors.Join(err, e)
+	case <-time.After(5 * time.Second): // a client that does not read its answer
+		err = errors.Join(err, srv.Close(), <-done)
+	}
+	<-failed // http.ErrServerClosed
+	return err
+}
+
+func newLogger(format string) (*slog.Logger, error) {
+	switch strings.ToLower(format) {
+	case "text":
+		return slog.New(slog.NewTextHandler(os.Stderr, nil)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(os.Stderr, nil)), nil
+	}
+	return nil, fmt.Errorf("--log-format %q is not text or json", format)
+}
+
+// writeEndpoint tells commands on this machine where the daemon is.
+func writeEndpoint(stateDir, url string) error {
+	path := filepath.Join(stateDir, endpointFile)
+	if err := os.WriteFile(path+".new", []byte(url+"\n"), 0o600); err != nil {
+		return fmt.Errorf("write endpoint: %w", err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return fmt.Errorf("write endpoint: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,224 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/soulbox/soulbox/cgroups"
+	"github.com/soulbox/soulbox/images"
+	"github.com/soulbox/soulbox/sandbox/agent/client"
+)
+
+// Ids inside a sandbox.
+const (
+	programUID  = 1000
+	launcherUID = 1031
+	wideRoot    = 1 // the sandbox's root as the wide namespace sees it
+)
+
+// startTime bounds how long a sandbox may take from its bundle to its agent's answer.
+const startTime = 30 * time.Second
+
+// boxTmpfs bounds what a sandbox's root can write to its channel directory and log, which are memory of the host.
+const boxTmpfs = "size=1m,nr_inodes=64,mode=0700"
+
+// boxSpec says what one sandbox is for.
+type boxSpec struct {
+	memory    int64 // bytes, for all slots together
+	processes int64
+	recipe    *images.Recipe // whose prepared directory is bound; nil: none
+	prepared  string         // that directory as the daemon sees it; empty: none
+	writable  bool           // for the prepare step
+}
+
+// box is one running sandbox with its agent.
+type box struct {
+	id    ID
+	block Block
+	cg    *cgroups.Box
+	agent *client.Client
+	undo  undo
+}
+
+// openBox starts a sandbox. When it fails nothing is left.
+func (e *Engine) openBox(ctx context.Context, spec boxSpec) (_ *box, err error) {
+	b := &box{id: NewID()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.close(ctx))
+		}
+	}()
+	if b.block, err = e.o.IDs.Acquire(); err != nil {
+		return nil, err
+	}
+	b.undo.add(func(context.Context) error { return e.o.IDs.Release(b.block) })
+	if b.cg, err = e.o.Cgroups.Box(string(b.id), cgroups.Limits{Memory: spec.memory, Pids: spec.processes}); err != nil {
+		return nil, fmt.Errorf("make cgroups of sandbox %s: %w", b.id, err)
+	}
+	b.undo.add(b.cg.Remove)
+	dir := e.boxDir(b.id)
+	if err := makeBoxDir(dir, &b.undo); err != nil {
+		return nil, err
+	}
+	if err := e.writeBox(b, dir, spec); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	b.undo.add(func(ctx context.Context) error { return e.o.Runtime.Destroy(ctx, b.id) })
+	log := filepath.Join(dir, "agent.log")
+	if err := e.o.Runtime.Start(ctx, b.id, filepath.Join(dir, "bundle"), log); err != nil {
+		return nil, fmt.Errorf("start sandbox %s: %w", b.id, err)
+	}
+	channel, err := os.OpenFile(filepath.Join(dir, "soul"), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open the channel of sandbox %s: %w", b.id, err)
+	}
+	defer channel.Close()
+	if b.agent, err = client.Dial(ctx, channel); err != nil {
+		return nil, fmt.Errorf("reach the agent of sandbox %s (its log: %q): %w", b.id, tail(log), err)
+	}
+	b.undo.add(func(context.Context) error { return b.agent.Close() })
+	return b, nil
+}
+
+// close ends the sandbox and gives everything back. Closing twice is safe.
+func (b *box) close(ctx context.Context) error { return b.undo.run(ctx) }
+
+func (e *Engine) boxDir(id ID) string { return filepath.Join(e.o.RunDir, "boxes", string(id)) }
+
+// makeBoxDir mounts the sandbox's own small tmpfs.
+func makeBoxDir(dir string, u *undo) error {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return fmt.Errorf("make sandbox directory: %w", err)
+	}
+	u.add(func(context.Context) error { return os.Remove(dir) })
+	if err := unix.Mount("soulbox-box", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, boxTmpfs); err != nil {
+		return fmt.Errorf("mount %s: %w", dir, err)
+	}
+	u.add(func(context.Context) error {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmount %s: %w", dir, err)
+		}
+		return nil
+	})
+	return nil
+}
+
+// writeBox writes the bundle, the log and the agent's channel directory.
+func (e *Engine) writeBox(b *box, dir string, spec boxSpec) error {
+	soul, bundle := filepath.Join(dir, "soul"), filepath.Join(dir, "bundle")
+	for _, d := range []string{soul, bundle} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			return fmt.Errorf("make directory of sandbox: %w", err)
+		}
+	}
+	if err := os.Chown(soul, wideRoot, wideRoot); err != nil {
+		return fmt.Errorf("give the channel to the sandbox: %w", err)
+	}
+	config, err := json.Marshal(images.Spec(e.bundle(b, dir, spec)))
+	if err != nil {
+		return fmt.Errorf("encode bundle: %w", err)
+	}
+	if err := writeNew(filepath.Join(bundle, "config.json"), config, 0o600); err != nil {
+		return err
+	}
+	if err := writeNew(filepath.Join(dir, "agent.log"), nil, 0o600); err != nil {
+		return err
+	}
+	if len(e.o.AgentFilter) == 0 {
+		return nil
+	}
+	filter := filepath.Join(soul, "agent.bpf")
+	if err := writeNew(filter, e.o.AgentFilter, 0o400); err != nil {
+		return err
+	}
+	if err := os.Chown(filter, wideRoot, wideRoot); err != nil {
+		return fmt.Errorf("give the agent its filter: %w", err)
+	}
+	return nil
+}
+
+// bundle lists what the sandbox's OCI configuration is made of.
+func (e *Engine) bundle(b *box, dir string, spec boxSpec) images.BundleOptions {
+	o := images.BundleOptions{
+		Hostname: string(b.id), RootFS: e.root, UIDMappings: b.block.UIDMappings(), GIDMappings: b.block.GIDMappings(),
+		SoulSource:    filepath.Join(dir, "soul"),
+		SoulBinSource: filepath.Join(e.o.RunDir, binDir),
+		ToolsSource:   filepath.Join(e.o.RunDir, toolsDir),
+		Args:          []string{images.SoulBinDir + "/" + assetAgent, "--dir", images.SoulDir},
+		CgroupsPath:   b.cg.AgentPath(),
+	}
+	if spec.prepared != "" {
+		o.Prepared = []images.Prepared{{Language: spec.recipe.Name, Source: spec.prepared, Writable: spec.writable}}
+	}
+	if dir := os.Getenv("GOCOVERDIR"); dir != "" {
+		o.Env = []string{"PATH=" + images.SearchPath, "GOCOVERDIR=/"} // counters leave through the channel
+	}
+	return o
+}
+
+// slot is one slot of a box and its cgroup.
+type slot struct {
+	*client.Slot
+	group *cgroups.Group
+}
+
+// openSlot prepares a slot under limits. It is given back with its box.
+func (e *Engine) openSlot(ctx context.Context, b *box, name string, l Limits) (_ *slot, err error) {
+	s := &slot{}
+	if s.group, err = b.cg.Slot(name); err != nil {
+		return nil, fmt.Errorf("make cgroup of slot %s/%s: %w", b.id, name, err)
+	}
+	// One process more than the program may have: the launcher.
+	if err := s.group.Set(cgroups.Limits{Memory: l.Memory, Pids: l.Processes + 1}); err != nil {
+		return nil, fmt.Errorf("limit slot %s/%s: %w", b.id, name, err)
+	}
+	procs, err := s.group.Procs()
+	if err != nil {
+		return nil, fmt.Errorf("open cgroup of slot %s/%s: %w", b.id, name, err)
+	}
+	defer func() {
+		for _, f := range procs {
+			err = errors.Join(err, f.Close())
+		}
+	}()
+	s.Slot, err = b.agent.Prepare(ctx, client.SlotSpec{
+		Hostname: "soulbox", UID: programUID, GID: programUID, LauncherID: launcherUID,
+		Filter: e.o.ProgramFilter, Hide: []string{images.SoulDir, images.SoulBinDir},
+	}, procs)
+	if err != nil {
+		return nil, fmt.Errorf("slot %s/%s: %w", b.id, name, err)
+	}
+	return s, nil
+}
+
+// writeNew writes a file that does not exist yet.
+func writeNew(path string, content []byte, mode os.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// tail returns the end of a sandbox's log, for an error's text.
+func tail(path string) string {
+	const most = 2000
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b[max(0, len(b)-most):])
+}

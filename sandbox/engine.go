@@ -1,0 +1,375 @@
+package sandbox
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/soulbox/soulbox/cgroups"
+	"github.com/soulbox/soulbox/images"
+)
+
+// DefaultTenant is whose everything is that names no tenant.
+const DefaultTenant = "default"
+
+// Options configure [New]. Fields without a default must be set.
+type Options struct {
+	Version string
+	Runtime Runtime
+	Journal Journal
+	Cgroups *cgroups.Tree
+	IDs     *IDPool
+	Catalog *images.Catalog
+	Host    images.HostOptions // how the root file system's skeleton is made
+
+	RunDir   string                            // tmpfs that every id can reach
+	CacheDir string                            // what recipes prepared; kept across starts and shared by the daemons of one user
+	IDBase   uint32                            // host id behind wide id 1: prepared files belong to it
+	Assets   func(name string) ([]byte, error) // embedded programs: agent, launcher, transpile, ready
+
+	ProgramFilter []byte // BPF for programs
+	AgentFilter   []byte // BPF for agents
+
+	Admission AdmissionOptions
+	Policy    Limits        // maximal limits a caller can ask for; zero fields: no maximum
+	Drain     time.Duration // what Close grants running executions; default 10 s
+	Warnings  []Warning     // of the host and the configuration
+	Features  []Feature     // what probes found
+	Logger    *slog.Logger  // default: slog.Default
+}
+
+// Engine runs executions. Its methods can be called from any goroutine.
+type Engine struct {
+	o     Options
+	log   *slog.Logger
+	admit *Admission
+	root  *images.RootFS
+
+	ctx     context.Context // of everything the engine started; ends in Close
+	stop    context.CancelCauseFunc
+	wg      sync.WaitGroup
+	langs   *languages
+	prepare singleflight.Group
+	ready   atomic.Pointer[error] // nil until the built-in program has run; then what came of it
+
+	isReady chan struct{} // closed when ready holds nil
+
+	mu       sync.Mutex
+	closed   bool
+	byID     map[ID]*active
+	byClient map[requestKey]*active
+}
+
+// requestKey is what makes a request id unique.
+type requestKey struct{ tenant, client, id string }
+
+// New returns an engine that has reaped what an earlier daemon left in the run directory and has settled the records
+// of executions that were in flight. It becomes ready in the background, see [Engine.Ready].
+func New(ctx context.Context, o Options) (*Engine, error) {
+	e := &Engine{o: o, log: o.Logger, byID: map[ID]*active{}, byClient: map[requestKey]*active{}, isReady: make(chan struct{})}
+	if e.log == nil {
+		e.log = slog.Default()
+	}
+	if e.o.Drain == 0 {
+		e.o.Drain = 10 * time.Second
+	}
+	if err := e.reap(ctx); err != nil {
+		return nil, err
+	}
+	if err := e.settle(ctx); err != nil {
+		return nil, err
+	}
+	if err := e.install(ctx); err != nil {
+		return nil, err
+	}
+	e.admit = NewAdmission(o.Admission)
+	// What could never be admitted is clamped, and listed, instead of refused.
+	if most := e.admit.Stats().Memory - boxReserve; e.o.Policy.Memory == 0 || e.o.Policy.Memory > most {
+		e.o.Policy.Memory = max(most, MinMemory)
+	}
+	e.ctx, e.stop = context.WithCancelCause(context.WithoutCancel(ctx))
+	e.langs = newLanguages(e)
+	e.wg.Go(e.becomeReady)
+	return e, nil
+}
+
+// Close refuses new executions, grants running ones Options.Drain, cancels the rest and returns when all are settled.
+func (e *Engine) Close(ctx context.Context) error {
+	e.mu.Lock()
+	was := e.closed
+	e.closed = true
+	e.mu.Unlock()
+	if was {
+		return nil
+	}
+	e.admit.Drain()
+	idle := make(chan struct{})
+	go func() {
+		e.wg.Wait()
+		close(idle)
+	}()
+	grace := time.NewTimer(e.o.Drain)
+	defer grace.Stop()
+	select {
+	case <-idle:
+	case <-grace.C:
+	case <-ctx.Done():
+	}
+	e.stop(errDraining)
+	<-idle
+	return nil
+}
+
+// errDraining is why executions end that outlast the drain.
+var errDraining = errors.New("the daemon is stopping")
+
+// Reserve takes a place in the queue for client before its request is read.
+func (e *Engine) Reserve(client string) (*Place, error) { return e.admit.Reserve(client) }
+
+// Ready returns nil once a built-in static program has run in a sandbox, and why not otherwise.
+func (e *Engine) Ready() error {
+	err := e.ready.Load()
+	if err == nil {
+		return &Error{Op: "sandbox.Ready", Kind: KindUnavailable, Reason: "STARTING", Msg: "starting: the first sandbox has not run yet", RetryAfter: time.Second}
+	}
+	return *err
+}
+
+// Start admits a request, journals it and returns its handle. The execution goes on whatever happens to ctx. A request
+// id that this client has used leads to the execution of then.
+func (e *Engine) Start(ctx context.Context, r Request) (_ Handle, err error) {
+	defer func() {
+		if err != nil && r.Place != nil {
+			r.Place.Release()
+		}
+	}()
+	if r.Tenant == "" {
+		r.Tenant = DefaultTenant
+	}
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
+	recipe, bad := e.recipe(r)
+	if bad != nil {
+		return nil, bad
+	}
+	a, known, err := e.register(ctx, r, recipe)
+	if err != nil {
+		return nil, err
+	}
+	if known != nil {
+		if r.Place != nil {
+			r.Place.Release()
+		}
+		return known, nil
+	}
+	if a.request.Place == nil {
+		if a.request.Place, err = e.Reserve(r.Client); err != nil {
+			e.forget(a)
+			return nil, err
+		}
+	}
+	x := a.Snapshot()
+	if err := e.o.Journal.Put(ctx, &x); err != nil {
+		e.forget(a)
+		a.request.Place.Release()
+		return nil, internal("sandbox.Start", "journal the request", err)
+	}
+	if !e.launch(func(ctx context.Context) { e.run(ctx, a, recipe) }, a) {
+		return nil, &Error{Op: "sandbox.Start", Kind: KindUnavailable, Reason: "DRAINING", Msg: "the daemon is stopping; try again"}
+	}
+	return a, nil
+}
+
+// launch starts fn with the context that a's stop cancels. It is false when the engine is closed.
+func (e *Engine) launch(fn func(context.Context), a *active) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return false
+	}
+	ctx, stop := context.WithCancel(e.ctx)
+	a.stop = stop
+	e.wg.Go(func() {
+		defer stop()
+		fn(ctx)
+	})
+	return true
+}
+
+// recipe finds what runs r and checks that it can.
+func (e *Engine) recipe(r Request) (*images.Recipe, *Error) {
+	recipe, ok := e.o.Catalog.Find(r.Language)
+	if !ok {
+		return nil, &Error{Op: "sandbox.Start", Kind: KindInvalid, Reason: "UNKNOWN_LANGUAGE", Field: "language",
+			Msg: fmt.Sprintf("no language %q; GET /v1/languages lists them", r.Language)}
+	}
+	if name := e.o.Runtime.Info().Name; r.Runtime != "" && r.Runtime != name {
+		return nil, &Error{Op: "sandbox.Start", Kind: KindInvalid, Reason: "UNKNOWN_RUNTIME", Field: "runtime",
+			Msg: fmt.Sprintf("no runtime %q here; this daemon has %q", r.Runtime, name)}
+	}
+	if missing := e.langs.missing(recipe); len(missing) > 0 {
+		return nil, &Error{Op: "sandbox.Start", Kind: KindUnavailable, Reason: "LANGUAGE_NOT_INSTALLED", Field: "language",
+			Msg: fmt.Sprintf("%s is not installed on this host (missing %v): %s", recipe.Title, missing, images.InstallCommand(recipe.Packages))}
+	}
+	return recipe, nil
+}
+
+// register makes the record of a new execution, or finds the one that r's request id leads to.
+func (e *Engine) register(ctx context.Context, r Request, recipe *images.Recipe) (*active, Handle, error) {
+	now := time.Now().UTC()
+	effective, clamped := r.Limits.Resolve(fromImages(recipe.Limits), e.o.Policy)
+	a := &active{request: r, log: &eventLog{}, done: make(chan struct{}), stop: func() {}, x: Execution{
+		ID: NewID(), Tenant: r.Tenant, Client: r.Client, RequestID: r.RequestID, BodyHash: BodyHash(&r),
+		Language: recipe.Name, Runtime: e.o.Runtime.Info().Name, State: StateQueued, Limits: effective, Clamped: clamped,
+		Unenforced: e.unenforced(effective), CreatedAt: now,
+	}}
+	key := requestKey{r.Tenant, r.Client, r.RequestID}
+	e.mu.Lock()
+	other := e.byClient[key]
+	if r.RequestID == "" {
+		other = nil
+	}
+	if other == nil {
+		e.byID[a.x.ID] = a
+		if r.RequestID != "" {
+			e.byClient[key] = a
+		}
+	}
+	e.mu.Unlock()
+	if other != nil {
+		return nil, other, sameBody(other.Snapshot(), a.x)
+	}
+	if r.RequestID == "" {
+		return a, nil, nil
+	}
+	known, err := e.o.Journal.ByRequest(ctx, r.Tenant, r.Client, r.RequestID)
+	switch {
+	case KindOf(err) == KindNotFound && err != nil:
+		return a, nil, nil
+	case err != nil:
+		e.forget(a)
+		return nil, nil, internal("sandbox.Start", "look up the request id", err)
+	}
+	e.forget(a)
+	return nil, finished{*known}, sameBody(*known, a.x)
+}
+
+// sameBody returns a conflict when two requests of one id differ, nil (and not a typed nil) otherwise.
+func sameBody(was, is Execution) error {
+	if subtle.ConstantTimeCompare(was.BodyHash, is.BodyHash) == 1 {
+		return nil
+	}
+	return &Error{Op: "sandbox.Start", Kind: KindConflict, Reason: "REQUEST_ID_REUSED", Field: "requestId",
+		Msg: fmt.Sprintf("request id %q was used for a different request, execution %s; choose another", is.RequestID, was.ID)}
+}
+
+// forget drops a from the tables of what is in flight.
+func (e *Engine) forget(a *active) {
+	key := requestKey{a.request.Tenant, a.request.Client, a.request.RequestID}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.byID, a.x.ID)
+	if e.byClient[key] == a {
+		delete(e.byClient, key)
+	}
+}
+
+// Get returns the record of an execution of tenant.
+func (e *Engine) Get(ctx context.Context, tenant string, id ID) (Execution, error) {
+	h, err := e.Handle(ctx, tenant, id)
+	if err != nil {
+		return Execution{}, err
+	}
+	return h.Snapshot(), nil
+}
+
+// Handle returns the handle of an execution of tenant.
+func (e *Engine) Handle(ctx context.Context, tenant string, id ID) (Handle, error) {
+	e.mu.Lock()
+	a := e.byID[id]
+	e.mu.Unlock()
+	if a != nil && a.request.Tenant == tenant {
+		return a, nil
+	}
+	x, err := e.o.Journal.Get(ctx, tenant, id)
+	if err != nil {
+		if KindOf(err) == KindNotFound {
+			return nil, &Error{Op: "sandbox.Get", Kind: KindNotFound, Reason: "EXECUTION_NOT_FOUND", Field: "id", Msg: fmt.Sprintf("no execution %q", id)}
+		}
+		return nil, internal("sandbox.Get", "read the journal", err)
+	}
+	return finished{*x}, nil
+}
+
+// Cancel ends an execution of tenant with VerdictCancelled and returns its record when it is done. One that is done
+// already is returned as it is.
+func (e *Engine) Cancel(ctx context.Context, tenant string, id ID) (Execution, error) {
+	h, err := e.Handle(ctx, tenant, id)
+	if err != nil {
+		return Execution{}, err
+	}
+	h.Cancel()
+	return h.Wait(ctx)
+}
+
+// List returns up to limit records of tenant, newest first, and the cursor of the next page.
+func (e *Engine) List(ctx context.Context, tenant string, f Filter, limit int, cursor string) ([]Execution, string, error) {
+	if recipe, ok := e.o.Catalog.Find(f.Language); ok {
+		f.Language = recipe.Name
+	}
+	list, next, err := e.o.Journal.List(ctx, tenant, f, limit, cursor)
+	if err != nil {
+		if k := KindOf(err); k != KindInternal {
+			return nil, "", err
+		}
+		return nil, "", internal("sandbox.List", "read the journal", err)
+	}
+	out := make([]Execution, 0, len(list))
+	for _, x := range list {
+		out = append(out, *x)
+	}
+	return slices.Clip(out), next, nil
+}
+
+// Languages returns what this host can run.
+func (e *Engine) Languages(ctx context.Context) ([]Language, error) { return e.langs.list(ctx) }
+
+// Info describes the engine.
+func (e *Engine) Info(context.Context) (SystemInfo, error) {
+	s := e.admit.Stats()
+	return SystemInfo{
+		Version: e.o.Version, Runtimes: []RuntimeInfo{e.o.Runtime.Info()}, Features: e.o.Features, Warnings: e.o.Warnings,
+		Policy: e.o.Policy, Queued: s.Queued, Running: s.Running, MaxQueue: s.MaxQueue, MaxBoxes: s.MaxRunning,
+		Memory: s.Memory, MemoryUse: s.MemoryUse,
+	}, nil
+}
+
+// unenforced lists the limits of l that no cgroup keeps here.
+func (e *Engine) unenforced(l Limits) []LimitName {
+	var out []LimitName
+	has := e.o.Cgroups.Enforced()
+	if !has.CPUTime && l.CPUTime > 0 {
+		out = append(out, LimitCPUTime)
+	}
+	if !has.Memory && l.Memory > 0 {
+		out = append(out, LimitMemory)
+	}
+	if !has.Pids && l.Processes > 0 {
+		out = append(out, LimitProcesses)
+	}
+	return out
+}
+
+// internal wraps a cause that stays home.
+func internal(op, attempt string, err error) *Error {
+	return &Error{Op: op, Kind: KindInternal, Reason: "INTERNAL", Msg: attempt + " failed", Err: err}
+}

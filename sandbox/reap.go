@@ -1,0 +1,83 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// reap ends and removes every sandbox that an earlier daemon of this supervisor, or an earlier supervisor of this
+// state directory, left: containers, cgroups, mounts, directories, ids. Executions end with their daemon.
+func (e *Engine) reap(ctx context.Context) error {
+	ids, err := e.o.Runtime.List(ctx)
+	if err != nil {
+		return fmt.Errorf("reap: %w", err)
+	}
+	for _, id := range ids {
+		if err := e.o.Runtime.Destroy(ctx, id); err != nil {
+			return fmt.Errorf("reap sandbox %s: %w", id, err)
+		}
+		e.log.Info("reaped a sandbox of an earlier daemon", "id", id)
+	}
+	names, err := e.o.Cgroups.Boxes()
+	if err != nil {
+		return fmt.Errorf("reap cgroups: %w", err)
+	}
+	for _, name := range names {
+		b, err := e.o.Cgroups.LoadBox(name)
+		if err == nil {
+			err = errors.Join(b.Kill(ctx), b.Remove(ctx))
+		}
+		if err != nil {
+			return fmt.Errorf("reap cgroup %s: %w", name, err)
+		}
+	}
+	boxes := filepath.Join(e.o.RunDir, "boxes")
+	dirs, err := os.ReadDir(boxes)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("reap directories: %w", err)
+	}
+	for _, d := range dirs {
+		dir := filepath.Join(boxes, d.Name())
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
+			return fmt.Errorf("reap: unmount %s: %w", dir, err)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("reap: %w", err)
+		}
+	}
+	if err := e.o.IDs.Reset(); err != nil {
+		return fmt.Errorf("reap ids: %w", err)
+	}
+	return nil
+}
+
+// settle marks what was in flight when an earlier daemon died as done.
+func (e *Engine) settle(ctx context.Context) error {
+	var left []*Execution
+	err := e.o.Journal.Unfinished(ctx, func(x *Execution) error {
+		left = append(left, x)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read unfinished executions: %w", err)
+	}
+	for _, x := range left {
+		x.State, x.EndedAt = StateDone, time.Now().UTC()
+		x.Step = Step{Verdict: VerdictInternal, ExitCode: -1}
+		x.Detail = "the daemon ended while this was in flight; send it again"
+		if err := e.o.Journal.Put(ctx, x); err != nil {
+			return fmt.Errorf("settle execution %s: %w", x.ID, err)
+		}
+	}
+	if len(left) > 0 {
+		e.log.Info("settled executions that an earlier daemon left", "count", len(left))
+	}
+	return nil
+}

@@ -1,0 +1,93 @@
+package sandboxtest
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/soulbox/soulbox/cgroups"
+	"github.com/soulbox/soulbox/images"
+	"github.com/soulbox/soulbox/sandbox"
+	"github.com/soulbox/soulbox/sandbox/assets"
+	"github.com/soulbox/soulbox/sandbox/runc"
+)
+
+// Parts are an engine under test and what it stands on.
+type Parts struct {
+	Engine  *sandbox.Engine
+	Journal *Journal
+	Cgroups *cgroups.Tree
+	RunDir  string
+}
+
+// Open assembles an engine from real parts inside the wide namespace of [Main] and waits until it is ready. The test's
+// end closes it. change, when not nil, adapts the options.
+func Open(t testing.TB, change func(*sandbox.Options)) *Parts {
+	t.Helper()
+	s, err := session()
+	if err != nil || s == nil {
+		t.Fatalf("no wide namespace (%v): does TestMain call sandboxtest.Main?", err)
+	}
+	ctx := context.Background()
+	tree, err := cgroups.Open(cgroups.Options{Name: treeName()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	catalog, err := images.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	helper, err := assets.Open("helper")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rt, err := runc.New(ctx, runc.Options{Helper: helper, Dir: filepath.Join(s.RunDir, "runc"), NoCgroups: tree.Mode() == cgroups.ModeNone, Rootless: s.UID != 0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Parts{Journal: NewJournal(), Cgroups: tree, RunDir: s.RunDir}
+	o := sandbox.Options{
+		Version: "test", Runtime: rt, Journal: p.Journal, Cgroups: tree, Catalog: catalog,
+		IDs:    sandbox.NewIDPool(s.Lock, sandbox.Blocks(s.Range.Count)),
+		Host:   images.HostOptions{UID: 1, GID: 1, Languages: catalog.Names()},
+		RunDir: s.RunDir, CacheDir: cacheDir(s.StateDir), IDBase: s.Range.UIDBase, Assets: assets.Open,
+		Admission: sandbox.AdmissionOptions{Memory: 8 << 30},
+		Logger:    slog.New(slog.NewTextHandler(t.Output(), nil)),
+	}
+	if o.ProgramFilter, err = rt.Compile(ctx, "program"); err != nil {
+		t.Fatal(err)
+	}
+	if o.AgentFilter, err = rt.Compile(ctx, "agent"); err != nil {
+		t.Fatal(err)
+	}
+	if change != nil {
+		change(&o)
+	}
+	if p.Engine, err = sandbox.New(ctx, o); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, err := range []error{p.Engine.Close(ctx), rt.Close(), tree.Remove(ctx)} {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	ready, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := p.Engine.AwaitReady(ready); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// cacheDir is SOULBOX_CACHE_DIR, so that what recipes prepare is made once for several test processes.
+func cacheDir(stateDir string) string {
+	if dir := os.Getenv("SOULBOX_CACHE_DIR"); filepath.IsAbs(dir) {
+		return dir
+	}
+	return filepath.Join(stateDir, "cache")
+}
