@@ -24,9 +24,14 @@ const (
 	journalTime = 30 * time.Second
 )
 
-// run takes an admitted execution to its end and settles it, whatever happens.
+// run takes an admitted execution to its end and settles it, whatever happens. The caller has its answer before the
+// sandbox is taken apart: all that ran in it is dead by then, and the place in the queue is held until the end.
 func (e *Engine) run(ctx context.Context, a *active, recipe *images.Recipe) {
-	err := e.execute(ctx, a, recipe)
+	defer a.request.Place.Release()
+	b, err := e.execute(ctx, a, recipe)
+	if b != nil {
+		defer e.dismantle(ctx, b)
+	}
 	x := a.update(func(x *Execution) { e.concludeLocked(x, a, err, ctx) })
 	if x.Verdict == VerdictInternal {
 		e.log.Error("execution failed inside", "id", x.ID, "lang", x.Language, "runtime", x.Runtime, "err", err)
@@ -43,8 +48,15 @@ func (e *Engine) run(ctx context.Context, a *active, recipe *images.Recipe) {
 	}
 	a.log.append(Event{Kind: EventResult, Execution: &x})
 	close(a.done)
-	a.request.Place.Release()
 	e.forget(a)
+}
+
+// dismantle closes a sandbox that has done its work.
+func (e *Engine) dismantle(ctx context.Context, b *box) {
+	e.collectCoverage(ctx, b)
+	if err := b.close(ctx); err != nil {
+		e.log.Error("sandbox was not removed completely; a restart of the daemon reaps what is left", "id", b.id, "err", err)
+	}
 }
 
 // conclude fills in what remains of a record; a.mu is held.
@@ -71,35 +83,31 @@ func (e *Engine) concludeLocked(x *Execution, a *active, err error, ctx context.
 }
 
 // execute waits for its turn, opens a sandbox and takes the recipe's steps. What the program does wrong is in the
-// record; an error means that SoulBox failed or refused.
-func (e *Engine) execute(ctx context.Context, a *active, recipe *images.Recipe) (err error) {
+// record; an error means that SoulBox failed or refused. The sandbox, not nil once it was opened, is the caller's to
+// close.
+func (e *Engine) execute(ctx context.Context, a *active, recipe *images.Recipe) (b *box, err error) {
 	limits := a.Snapshot().Limits
 	compile := compileLimits(recipe, e.o.Policy)
 	if recipe.Compiled() && len(a.request.Files) == 0 && a.request.Code == "" {
-		return &Error{Op: "sandbox.Execute", Kind: KindInvalid, Reason: "NO_CODE", Field: "code", Msg: "nothing to compile"}
+		return nil, &Error{Op: "sandbox.Execute", Kind: KindInvalid, Reason: "NO_CODE", Field: "code", Msg: "nothing to compile"}
 	}
 	plan, err := e.plan(a.request, recipe, limits)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	spec := boxSpec{memory: limits.Memory, processes: limits.Processes + 4, recipe: recipe}
 	if plan.Compile != nil {
 		spec.memory, spec.processes = max(spec.memory, compile.Memory), max(spec.processes, compile.Processes+4)
 	}
 	if err := a.request.Place.Wait(ctx, spec.memory+boxReserve); err != nil {
-		return err
+		return nil, err
 	}
 	if spec.prepared, err = e.prepared(ctx, recipe); err != nil {
-		return err
+		return nil, err
 	}
-	b, err := e.openBox(ctx, spec)
-	if err != nil {
-		return err
+	if b, err = e.openBox(ctx, spec); err != nil {
+		return nil, err
 	}
-	defer func() {
-		e.collectCoverage(ctx, b)
-		err = errors.Join(err, b.close(ctx))
-	}()
 	x := a.update(func(x *Execution) { x.State, x.StartedAt = StateRunning, time.Now().UTC() })
 	a.log.append(Event{Kind: EventStarted, Execution: &x})
 
@@ -108,13 +116,13 @@ func (e *Engine) execute(ctx context.Context, a *active, recipe *images.Recipe) 
 	if plan.Compile != nil {
 		from, ok, err := e.compile(ctx, a, b, recipe, plan, compile, fill)
 		if err != nil || !ok {
-			return err
+			return b, err
 		}
 		fill = func(ctx context.Context, s *slot) error {
 			return s.CopyFrom(ctx, from.Slot, maxCarried, maxCarriedFiles)
 		}
 	}
-	return e.runStep(ctx, a, b, recipe, plan, limits, fill)
+	return b, e.runStep(ctx, a, b, recipe, plan, limits, fill)
 }
 
 // compile takes the compile step. ok is false when the program is not to be run.
