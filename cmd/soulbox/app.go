@@ -10,6 +10,7 @@ import (
 func commands(session *wide.Session) []*cli.Command {
 	return []*cli.Command{
 		serveCommand(session),
+		runCommand(session),
 		versionCommand(),
 	}
 }

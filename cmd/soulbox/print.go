@@ -1,11 +1,22 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/soulbox/soulbox/rpc/codec"
 )
 
 func jsonFlag() cli.Flag {
@@ -20,12 +31,138 @@ func noArgs(c *cli.Context) error {
 	return fmt.Errorf("%s takes no arguments, got %q; see %s --help", c.Command.HelpName, c.Args().Slice(), c.Command.HelpName)
 }
 
+// oneArg returns the only argument, which is called name in the error when there is none.
+func oneArg(c *cli.Context, name string) (string, error) {
+	if c.NArg() != 1 {
+		return "", fmt.Errorf("%s takes one %s, got %q; see %s --help", c.Command.HelpName, name, c.Args().Slice(), c.Command.HelpName)
+	}
+	return c.Args().First(), nil
+}
+
 // printJSON prints v, indented for people.
 func printJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	if err := e.Encode(v); err != nil {
 		return fmt.Errorf("print JSON: %w", err)
 	}
 	return nil
+}
+
+// printMessage prints m as the API spells it, indented for people.
+func printMessage(w io.Writer, m proto.Message) error {
+	b, err := codec.JSON{}.Marshal(m)
+	if err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	if err := json.Indent(&out, b, "", "  "); err != nil {
+		return fmt.Errorf("print JSON: %w", err)
+	}
+	out.WriteByte('\n')
+	if _, err := out.WriteTo(w); err != nil {
+		return fmt.Errorf("print JSON: %w", err)
+	}
+	return nil
+}
+
+// printTable prints rows below a header, in columns. On a terminal no line is longer than it is wide.
+func printTable(w io.Writer, header []string, rows [][]string) error {
+	var out bytes.Buffer
+	t := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	for _, row := range append([][]string{header}, rows...) {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			cells[i] = printable(cell)
+		}
+		fmt.Fprintln(t, strings.Join(cells, "\t")) // into memory
+	}
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("print table: %w", err)
+	}
+	width := terminalWidth(w)
+	for line := range strings.Lines(out.String()) {
+		if _, err := fmt.Fprintln(w, fit(strings.TrimRight(line, " \n"), width)); err != nil {
+			return fmt.Errorf("print table: %w", err)
+		}
+	}
+	return nil
+}
+
+// fit shortens a line to width characters, visibly; 0 is any width.
+func fit(line string, width int) string {
+	runes := []rune(line)
+	if width <= 0 || len(runes) <= width {
+		return line
+	}
+	return string(runes[:width-1]) + "…"
+}
+
+// printable takes the control characters out of a text: what others named must not move the terminal's cursor.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// terminalWidth is 0 where w is no terminal.
+func terminalWidth(w io.Writer) int {
+	f, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
+// enumName makes "time limit" of VERDICT_TIME_LIMIT.
+func enumName(value, prefix string) string {
+	return strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(value, prefix)), "_", " ")
+}
+
+func showDuration(d *durationpb.Duration) string {
+	v := d.AsDuration()
+	switch {
+	case d == nil:
+		return "-"
+	case v < time.Second:
+		return v.Round(100 * time.Microsecond).String()
+	default:
+		return v.Round(10 * time.Millisecond).String()
+	}
+}
+
+// showBytes uses the unit that leaves few digits: "64 MiB", "12.3 MiB".
+func showBytes(n int64) string {
+	v, unit := float64(n), "B"
+	for _, u := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if v < 1024 {
+			break
+		}
+		v, unit = v/1024, u
+	}
+	return strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0") + " " + unit
+}
+
+func showAge(t *timestamppb.Timestamp, now time.Time) string {
+	if t == nil {
+		return "-"
+	}
+	switch age := now.Sub(t.AsTime()); {
+	case age < time.Minute:
+		return fmt.Sprintf("%d s", max(0, int(age.Seconds())))
+	case age < time.Hour:
+		return fmt.Sprintf("%d min", int(age.Minutes()))
+	case age < 48*time.Hour:
+		return fmt.Sprintf("%d h", int(age.Hours()))
+	default:
+		return fmt.Sprintf("%d d", int(age.Hours()/24))
+	}
 }
