@@ -36,6 +36,7 @@ type boxSpec struct {
 	recipe    *images.Recipe // whose prepared directory is bound; nil: none
 	prepared  string         // that directory as the daemon sees it; empty: none
 	writable  bool           // for the prepare step
+	execution *Execution     // what runs in it, journalled with the sandbox; nil for SoulBox's own
 }
 
 // box is one running sandbox with its agent.
@@ -59,6 +60,9 @@ func (e *Engine) openBox(ctx context.Context, spec boxSpec) (_ *box, err error) 
 		return nil, err
 	}
 	b.undo.add(func(context.Context) error { return e.o.IDs.Release(b.block) })
+	// On disk by the time the sandbox runs; meanwhile it is made.
+	journalled := e.journalBox(ctx, b, spec.execution)
+	defer func() { err = errors.Join(err, <-journalled) }()
 	if b.cg, err = e.o.Cgroups.Box(string(b.id), cgroups.Limits{Memory: spec.memory, Pids: spec.processes}); err != nil {
 		return nil, fmt.Errorf("make cgroups of sandbox %s: %w", b.id, err)
 	}
@@ -87,6 +91,29 @@ func (e *Engine) openBox(ctx context.Context, spec boxSpec) (_ *box, err error) 
 	}
 	b.undo.add(func(context.Context) error { return b.agent.Close() })
 	return b, nil
+}
+
+// journalBox stores the record of b, which is forgotten when b is closed.
+func (e *Engine) journalBox(ctx context.Context, b *box, x *Execution) <-chan error {
+	r := BoxRecord{ID: b.id, Tenant: SystemTenant, Runtime: e.o.Runtime.Info().Name, Block: b.block.Index, CreatedAt: time.Now().UTC()}
+	if x != nil {
+		r.Tenant, r.Execution = x.Tenant, x.ID
+	}
+	done := make(chan error, 1)
+	go func() {
+		err := e.o.Journal.OpenBox(context.WithoutCancel(ctx), r, x)
+		if err != nil {
+			err = fmt.Errorf("journal sandbox %s: %w", b.id, err)
+		}
+		done <- err
+	}()
+	b.undo.add(func(ctx context.Context) error {
+		if err := e.o.Journal.CloseBox(ctx, r); err != nil && KindOf(err) != KindNotFound {
+			return fmt.Errorf("journal the end of sandbox %s: %w", b.id, err)
+		}
+		return nil
+	})
+	return done
 }
 
 // close ends the sandbox and gives everything back. Closing twice is safe.

@@ -105,10 +105,11 @@ func (e *Engine) execute(ctx context.Context, a *active, recipe *images.Recipe) 
 	if spec.prepared, err = e.prepared(ctx, recipe); err != nil {
 		return nil, err
 	}
+	x := a.update(func(x *Execution) { x.State, x.StartedAt = StateRunning, time.Now().UTC() })
+	spec.execution = &x
 	if b, err = e.openBox(ctx, spec); err != nil {
 		return nil, err
 	}
-	x := a.update(func(x *Execution) { x.State, x.StartedAt = StateRunning, time.Now().UTC() })
 	a.log.append(Event{Kind: EventStarted, Execution: &x})
 
 	files := requestFiles(a.request, plan.Entrypoint)

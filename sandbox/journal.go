@@ -1,8 +1,24 @@
 package sandbox
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
-// Journal keeps executions. Every method that changes something returns when the change is on disk.
+// BoxRecord is what is kept of a sandbox while it exists: whose it is, and which block of ids it holds.
+type BoxRecord struct {
+	ID        ID
+	Tenant    string
+	Execution ID // what runs in it; empty for SoulBox's own sandboxes
+	Runtime   string
+	Block     int
+	CreatedAt time.Time
+}
+
+// SystemTenant is whose SoulBox's own sandboxes are: those that find out versions and prepare languages.
+const SystemTenant = "system"
+
+// Journal keeps executions, sandboxes and the blocks of ids they hold. Every method that changes something returns when the change is on disk.
 // An implementation is safe for concurrent use and reports an absent record with [ErrNotFound].
 type Journal interface {
 	// Put stores x, replacing an older record of the same id. With a RequestID, (Tenant, Client, RequestID)
@@ -17,6 +33,14 @@ type Journal interface {
 	List(ctx context.Context, tenant string, f Filter, limit int, cursor string) ([]*Execution, string, error)
 	// Unfinished calls fn with every record of any tenant that is not done.
 	Unfinished(ctx context.Context, fn func(*Execution) error) error
+
+	// OpenBox stores a sandbox and its block, and x with them when it is not nil, all or nothing. It is an error
+	// when another sandbox holds the block.
+	OpenBox(ctx context.Context, b BoxRecord, x *Execution) error
+	// CloseBox forgets a sandbox and its block.
+	CloseBox(ctx context.Context, b BoxRecord) error
+	// Boxes calls fn with every sandbox of any tenant.
+	Boxes(ctx context.Context, fn func(BoxRecord) error) error
 }
 
 // ErrNotFound is what a [Journal] answers for an absent record.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,7 +20,16 @@ func (e *Engine) reap(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reap: %w", err)
 	}
-	for _, id := range ids {
+	var boxes []BoxRecord
+	err = e.o.Journal.Boxes(ctx, func(b BoxRecord) error {
+		boxes, ids = append(boxes, b), append(ids, b.ID)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("reap: read the journal: %w", err)
+	}
+	slices.Sort(ids)
+	for _, id := range slices.Compact(ids) {
 		if err := e.o.Runtime.Destroy(ctx, id); err != nil {
 			return fmt.Errorf("reap sandbox %s: %w", id, err)
 		}
@@ -38,6 +48,22 @@ func (e *Engine) reap(ctx context.Context) error {
 			return fmt.Errorf("reap cgroup %s: %w", name, err)
 		}
 	}
+	if err := e.reapDirectories(); err != nil {
+		return err
+	}
+	for _, b := range boxes {
+		if err := e.o.Journal.CloseBox(ctx, b); err != nil && KindOf(err) != KindNotFound {
+			return fmt.Errorf("reap: journal the end of sandbox %s: %w", b.ID, err)
+		}
+	}
+	if err := e.o.IDs.Reset(); err != nil {
+		return fmt.Errorf("reap ids: %w", err)
+	}
+	return nil
+}
+
+// reapDirectories unmounts and removes what sandboxes had in the run directory.
+func (e *Engine) reapDirectories() error {
 	boxes := filepath.Join(e.o.RunDir, "boxes")
 	dirs, err := os.ReadDir(boxes)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -51,9 +77,6 @@ func (e *Engine) reap(ctx context.Context) error {
 		if err := os.RemoveAll(dir); err != nil {
 			return fmt.Errorf("reap: %w", err)
 		}
-	}
-	if err := e.o.IDs.Reset(); err != nil {
-		return fmt.Errorf("reap ids: %w", err)
 	}
 	return nil
 }

@@ -18,7 +18,10 @@ const (
 
 // journal keeps executions in the store. It implements [sandbox.Journal].
 type journal struct {
+	store      *store.Store
 	executions *store.Table[*sandbox.Execution]
+	boxes      *store.Table[boxRecord]
+	blocks     *store.Table[blockRecord]
 }
 
 var _ sandbox.Journal = (*journal)(nil)
@@ -40,7 +43,14 @@ func newJournal(s *store.Store) (*journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open table of executions: %w", err)
 	}
-	return &journal{executions: t}, nil
+	j := &journal{store: s, executions: t}
+	if j.boxes, err = store.NewTable(s, "sandboxes", store.JSON[boxRecord]()); err != nil {
+		return nil, fmt.Errorf("open table of sandboxes: %w", err)
+	}
+	if j.blocks, err = store.NewTable(s, "blocks", store.JSON[blockRecord]()); err != nil {
+		return nil, fmt.Errorf("open table of id blocks: %w", err)
+	}
+	return j, nil
 }
 
 func requestParts(client, requestID string) [][]byte {

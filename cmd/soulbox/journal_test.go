@@ -189,3 +189,52 @@ func TestJournalPagesUnderInserts(t *testing.T) {
 		t.Errorf("List of another tenant = %v, %v", page, err)
 	}
 }
+
+func TestJournalBoxes(t *testing.T) {
+	ctx := t.Context()
+	s, err := store.Open(filepath.Join(t.TempDir(), "store"), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	j, err := newJournal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	boxes := func() (list []sandbox.BoxRecord) {
+		t.Helper()
+		if err := j.Boxes(ctx, func(b sandbox.BoxRecord) error { list = append(list, b); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	x := &sandbox.Execution{ID: sandbox.NewID(), Tenant: "t", State: sandbox.StateRunning, CreatedAt: time.Unix(1, 2).UTC()}
+	b := sandbox.BoxRecord{ID: sandbox.NewID(), Tenant: "t", Execution: x.ID, Runtime: "runc", Block: 7, CreatedAt: time.Unix(3, 4).UTC()}
+	if err := j.OpenBox(ctx, b, x); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]sandbox.BoxRecord{b}, boxes()); diff != "" {
+		t.Errorf("Boxes() differs (-want +got):\n%s", diff)
+	}
+	if got, err := j.Get(ctx, "t", x.ID); err != nil || got.State != sandbox.StateRunning {
+		t.Errorf("Get(%s) = %v, %v, want it running", x.ID, got, err)
+	}
+	other := b
+	other.ID = sandbox.NewID()
+	y := &sandbox.Execution{ID: sandbox.NewID(), Tenant: "t", State: sandbox.StateRunning}
+	if err := j.OpenBox(ctx, other, y); err == nil {
+		t.Error("OpenBox gave one block to two sandboxes")
+	}
+	if _, err := j.Get(ctx, "t", y.ID); sandbox.KindOf(err) != sandbox.KindNotFound {
+		t.Errorf("the refused sandbox's execution was stored: %v", err)
+	}
+	if err := j.CloseBox(ctx, b); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.CloseBox(ctx, b); sandbox.KindOf(err) != sandbox.KindNotFound {
+		t.Errorf("second CloseBox = %v, want not found", err)
+	}
+	if err := j.OpenBox(ctx, other, y); err != nil || len(boxes()) != 1 {
+		t.Errorf("OpenBox of the freed block = %v, %d sandboxes", err, len(boxes()))
+	}
+}

@@ -3,6 +3,8 @@ package sandboxtest
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -11,13 +13,16 @@ import (
 
 // Journal is a [sandbox.Journal] in memory. Err, when set, is what every write answers: for failure injection.
 type Journal struct {
-	mu   sync.Mutex
-	rows map[sandbox.ID]sandbox.Execution
-	err  error
+	mu    sync.Mutex
+	rows  map[sandbox.ID]sandbox.Execution
+	boxes map[sandbox.ID]sandbox.BoxRecord
+	err   error
 }
 
 // NewJournal returns an empty journal.
-func NewJournal() *Journal { return &Journal{rows: map[sandbox.ID]sandbox.Execution{}} }
+func NewJournal() *Journal {
+	return &Journal{rows: map[sandbox.ID]sandbox.Execution{}, boxes: map[sandbox.ID]sandbox.BoxRecord{}}
+}
 
 // Fail makes every following write answer err; nil ends that.
 func (j *Journal) Fail(err error) {
@@ -95,6 +100,49 @@ func (j *Journal) Unfinished(_ context.Context, fn func(*sandbox.Execution) erro
 	j.mu.Unlock()
 	for _, x := range left {
 		if err := fn(&x); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// OpenBox implements [sandbox.Journal].
+func (j *Journal) OpenBox(_ context.Context, b sandbox.BoxRecord, x *sandbox.Execution) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.err != nil {
+		return j.err
+	}
+	for _, other := range j.boxes {
+		if other.Block == b.Block {
+			return fmt.Errorf("sandbox %s holds block %d", other.ID, b.Block)
+		}
+	}
+	j.boxes[b.ID] = b
+	if x != nil {
+		j.rows[x.ID] = *x
+	}
+	return nil
+}
+
+// CloseBox implements [sandbox.Journal].
+func (j *Journal) CloseBox(_ context.Context, b sandbox.BoxRecord) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.err != nil {
+		return j.err
+	}
+	delete(j.boxes, b.ID)
+	return nil
+}
+
+// Boxes implements [sandbox.Journal].
+func (j *Journal) Boxes(_ context.Context, fn func(sandbox.BoxRecord) error) error {
+	j.mu.Lock()
+	boxes := slices.Collect(maps.Values(j.boxes))
+	j.mu.Unlock()
+	for _, b := range boxes {
+		if err := fn(b); err != nil {
 			return err
 		}
 	}
