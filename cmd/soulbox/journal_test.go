@@ -192,15 +192,7 @@ func TestJournalPagesUnderInserts(t *testing.T) {
 
 func TestJournalBoxes(t *testing.T) {
 	ctx := t.Context()
-	s, err := store.Open(filepath.Join(t.TempDir(), "store"), store.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	j, err := newJournal(s)
-	if err != nil {
-		t.Fatal(err)
-	}
+	j, _ := openJournal(t, vfs.NewMem())
 	boxes := func() (list []sandbox.BoxRecord) {
 		t.Helper()
 		if err := j.Boxes(ctx, func(b sandbox.BoxRecord) error { list = append(list, b); return nil }); err != nil {
