@@ -173,7 +173,7 @@ func hostWarnings(tree *cgroups.Tree) []sandbox.Warning {
 		name, text string
 	}{
 		{has.Memory, "memory-unenforced", "memory is bounded by polling every 10 ms, not by a cgroup: a program can exceed its limit until the next look"},
-		{has.Memory == false || has.Swap, "swap-unenforced", "swap cannot be switched off for programs: they may use swap beyond their memory limit"},
+		{!has.Memory || has.Swap, "swap-unenforced", "swap cannot be switched off for programs: they may use swap beyond their memory limit"},
 		{has.CPUTime, "cpu-unenforced", "CPU time of the process tree is bounded by rlimits and polling, not counted by a cgroup"},
 		{has.Pids, "processes-unenforced", "processes are bounded by RLIMIT_NPROC, not by a cgroup"},
 	} {

@@ -26,7 +26,7 @@ type file struct {
 	mode    fs.FileMode
 }
 
-var errPath = errors.New("path must be relative, without empty parts, . or ..")
+var errPath = errors.New("path must be relative, without empty parts and dots")
 
 func checkPath(p string) error {
 	if p == "." || len(p) > maxPath || strings.Contains(p, "\x00") || !fs.ValidPath(p) || !filepath.IsLocal(p) {
