@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"connectrpc.com/connect"
@@ -28,21 +29,26 @@ type Client struct {
 	transport *http.Transport
 	sock      *os.File // O_PATH of agent.sock
 	fds       *os.File // O_PATH of fds.sock
+	closing   sync.WaitGroup
 }
 
 // Dial waits until the agent listens in dir, an O_PATH descriptor of the channel directory that stays the caller's,
 // or until ctx is done. A socket's name that is a link, or no socket, is refused.
 func Dial(ctx context.Context, dir *os.File) (_ *Client, err error) {
+	c := &Client{}
+	defer func() {
+		if err != nil {
+			c.closing.Wait()
+		}
+	}()
 	// The agent puts agent.sock in place last, so what waits for it finds fds.sock too.
-	sock, err := awaitSocket(ctx, dir, "agent.sock")
-	if err != nil {
+	if c.sock, err = awaitSocket(ctx, dir, "agent.sock", &c.closing); err != nil {
 		return nil, err
 	}
-	fds, err := openSocket(dir, "fds.sock")
-	if err != nil {
+	sock := c.sock
+	if c.fds, err = openSocket(dir, "fds.sock"); err != nil {
 		return nil, errors.Join(err, sock.Close())
 	}
-	c := &Client{sock: sock, fds: fds}
 	c.transport = &http.Transport{
 		DisableCompression: true,
 		IdleConnTimeout:    idleConn,
@@ -58,6 +64,7 @@ func Dial(ctx context.Context, dir *os.File) (_ *Client, err error) {
 // Close drops the connections. The agent and its slots live on, but a [Slot.Run] in progress ends its slot.
 func (c *Client) Close() error {
 	c.transport.CloseIdleConnections()
+	c.closing.Wait()
 	return errors.Join(c.sock.Close(), c.fds.Close())
 }
 
@@ -106,8 +113,9 @@ func openSocket(dir *os.File, name string) (*os.File, error) {
 	return f, nil
 }
 
-// awaitSocket is openSocket once name is there.
-func awaitSocket(ctx context.Context, dir *os.File, name string) (*os.File, error) {
+// awaitSocket is openSocket once name is there. What it waited with is closed in the background, as part of closing: the
+// kernel takes 10 to 20 ms for it, a grace period.
+func awaitSocket(ctx context.Context, dir *os.File, name string, closing *sync.WaitGroup) (*os.File, error) {
 	f, err := openSocket(dir, name)
 	if !errors.Is(err, unix.ENOENT) {
 		return f, err
@@ -117,7 +125,7 @@ func awaitSocket(ctx context.Context, dir *os.File, name string) (*os.File, erro
 		return nil, fmt.Errorf("wait for the agent's %s: inotify: %w", name, err)
 	}
 	events := os.NewFile(uintptr(fd), "inotify")
-	defer events.Close()
+	defer closing.Go(func() { _ = events.Close() })
 	path := fmt.Sprintf("/proc/self/fd/%d", dir.Fd())
 	if _, err := unix.InotifyAddWatch(fd, path, unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_ONLYDIR); err != nil {
 		return nil, fmt.Errorf("wait for the agent's %s: watch its directory: %w", name, err)
