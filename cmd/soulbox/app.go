@@ -11,6 +11,11 @@ func commands(session *wide.Session) []*cli.Command {
 	return []*cli.Command{
 		serveCommand(session),
 		runCommand(session),
+		psCommand(),
+		logsCommand(),
+		langCommand(session),
+		keyCommand(),
+		infoCommand(),
 		versionCommand(),
 	}
 }

@@ -52,7 +52,7 @@ func printJSON(w io.Writer, v any) error {
 
 // printMessage prints m as the API spells it, indented for people.
 func printMessage(w io.Writer, m proto.Message) error {
-	b, err := codec.JSON{}.Marshal(m)
+	b, err := marshalMessage(m)
 	if err != nil {
 		return err
 	}
@@ -66,6 +66,9 @@ func printMessage(w io.Writer, m proto.Message) error {
 	}
 	return nil
 }
+
+// marshalMessage returns the JSON that the API would send.
+func marshalMessage(m proto.Message) ([]byte, error) { return codec.JSON{}.Marshal(m) }
 
 // printTable prints rows below a header, in columns. On a terminal no line is longer than it is wide.
 func printTable(w io.Writer, header []string, rows [][]string) error {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"connectrpc.com/connect"
 	"github.com/urfave/cli/v2"
@@ -236,7 +235,7 @@ func limitNames(names []string, l *pb.Limits) string {
 // positive reports a duration flag that was given and is not above zero.
 func positive(c *cli.Context, name string) error {
 	if d := c.Duration(name); c.IsSet(name) && d <= 0 {
-		return fmt.Errorf("--%s %s must be more than %s", name, d, time.Duration(0))
+		return fmt.Errorf("--%s %s must be more than 0", name, d)
 	}
 	return nil
 }
