@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -82,6 +84,30 @@ func Run(ctx context.Context, o Options) (int, error) {
 	// The parent-death signal is tied to the thread that forks: keep it for good.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	sigs := make(chan os.Signal, 8)
+	signal.Notify(sigs, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT)
+	defer signal.Stop(sigs)
+	cmd, err := startInner(files)
+	if err = errors.Join(err, pr.Close()); err != nil {
+		return 1, err
+	}
+	if err := release(ctx, cmd.Process.Pid, o.Range, pw); err != nil {
+		return 1, errors.Join(err, cmd.Process.Kill(), ignoreExit(cmd.Wait()))
+	}
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() { forward(ctx, cmd.Process, sigs, done) })
+	err = cmd.Wait()
+	close(done)
+	wg.Wait()
+	if ignoreExit(err) != nil {
+		return 1, fmt.Errorf("wait for the wide namespace: %w", err)
+	}
+	return exitStatus(cmd.ProcessState), nil
+}
+
+// startInner starts this executable as PID 1 of new namespaces, where it waits on files[0].
+func startInner(files []*os.File) (*exec.Cmd, error) {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = []string{InnerName}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
@@ -91,33 +117,40 @@ func Run(ctx context.Context, o Options) (int, error) {
 		Pdeathsig:   syscall.SIGKILL,
 		AmbientCaps: allCaps(),
 	}
-	sigs := make(chan os.Signal, 8)
-	signal.Notify(sigs, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT)
-	defer signal.Stop(sigs)
 	if err := cmd.Start(); err != nil {
-		pr.Close()
-		return 1, fmt.Errorf("start the wide namespace (user namespaces may be restricted here; see soulbox doctor): %w", err)
+		return nil, fmt.Errorf("start the wide namespace (user namespaces may be restricted here; see soulbox doctor): %w", err)
 	}
-	pr.Close()
-	if err := writeMaps(ctx, cmd.Process.Pid, o.Range); err != nil {
-		return 1, errors.Join(err, cmd.Process.Kill(), ignoreExit(cmd.Wait()))
+	return cmd, nil
+}
+
+// release writes inner's id maps, gives up what that took, and lets inner go on.
+func release(ctx context.Context, pid int, r Range, control io.Writer) error {
+	if err := writeMaps(ctx, pid, r); err != nil {
+		return err
 	}
-	if _, err := pw.Write([]byte{1}); err != nil {
-		return 1, errors.Join(fmt.Errorf("release inner: %w", err), cmd.Process.Kill(), ignoreExit(cmd.Wait()))
+	if err := dropCaps(); err != nil {
+		return err
 	}
-	done := make(chan struct{})
-	forwarded := make(chan struct{})
-	go func() {
-		defer close(forwarded)
-		forward(ctx, cmd.Process, sigs, done)
-	}()
-	err = cmd.Wait()
-	close(done)
-	<-forwarded
-	if err != nil && ignoreExit(err) != nil {
-		return 1, fmt.Errorf("wait for the wide namespace: %w", err)
+	if _, err := control.Write([]byte{1}); err != nil {
+		return fmt.Errorf("release inner: %w", err)
 	}
-	return exitStatus(cmd.ProcessState), nil
+	return nil
+}
+
+// dropCaps gives up the capabilities that a unit granted a plain user for writing the maps.
+func dropCaps() error {
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+		return fmt.Errorf("clear ambient capabilities: %w", err)
+	}
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	if err := unix.Capset(&hdr, &none[0]); err != nil {
+		return fmt.Errorf("drop capabilities: %w", err)
+	}
+	return nil
 }
 
 func forward(ctx context.Context, p *os.Process, sigs <-chan os.Signal, done <-chan struct{}) {
