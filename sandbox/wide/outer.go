@@ -137,22 +137,6 @@ func release(ctx context.Context, pid int, r Range, control io.Writer) error {
 	return nil
 }
 
-// dropCaps gives up the capabilities that a unit granted a plain user for writing the maps.
-func dropCaps() error {
-	if os.Geteuid() == 0 {
-		return nil
-	}
-	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
-		return fmt.Errorf("clear ambient capabilities: %w", err)
-	}
-	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var none [2]unix.CapUserData
-	if err := unix.Capset(&hdr, &none[0]); err != nil {
-		return fmt.Errorf("drop capabilities: %w", err)
-	}
-	return nil
-}
-
 func forward(ctx context.Context, p *os.Process, sigs <-chan os.Signal, done <-chan struct{}) {
 	cancel := ctx.Done()
 	for {

@@ -14,10 +14,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // outerName makes the test's executable call Run, as soulbox does.
 const outerName = "wide-test-outer"
+
+// rangeVariable names the first subordinate id of a test user that has none in /etc/subuid.
+const rangeVariable = "WIDE_TEST_RANGE"
 
 func TestMain(m *testing.M) {
 	switch os.Args[0] {
@@ -34,6 +39,9 @@ func TestMain(m *testing.M) {
 // testOuter runs the wide namespace with the state directory os.Args[1].
 func testOuter() int {
 	r, err := Subordinate(os.Getuid())
+	if base, aerr := strconv.Atoi(os.Getenv(rangeVariable)); aerr == nil {
+		r, err = Range{UIDBase: uint32(base), GIDBase: uint32(base), Count: 65536}, nil
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -100,9 +108,13 @@ type supervised struct {
 
 func start(t *testing.T, stateDir string) *supervised {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Log("running as a plain user")
-	}
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Args = []string{outerName, stateDir}
+	return startCommand(t, cmd)
+}
+
+func startCommand(t *testing.T, cmd *exec.Cmd) *supervised {
+	t.Helper()
 	pr, pw, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -111,8 +123,7 @@ func start(t *testing.T, stateDir string) *supervised {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &supervised{cmd: exec.Command("/proc/self/exe"), in: pw, lines: make(chan string, 100)}
-	s.cmd.Args = []string{outerName, stateDir}
+	s := &supervised{cmd: cmd, in: pw, lines: make(chan string, 100)}
 	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = pr, ow, ow
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -234,6 +245,56 @@ func TestStateDirectoryIsRefused(t *testing.T) {
 	}
 	if _, err := openState("relative", r); err == nil {
 		t.Error("relative state directory was taken")
+	}
+}
+
+// TestCapabilitiesAreDropped starts with what a unit's AmbientCapabilities give a plain user: outer writes the maps
+// itself, without newuidmap, and keeps none of them in any thread.
+func TestCapabilitiesAreDropped(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Log("a plain user has no capabilities to drop; root's run tests it")
+		return
+	}
+	dir, err := os.MkdirTemp("", "wide-test-") // where another user gets at it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	const uid = 65534
+	exe := filepath.Join(dir, "exe")
+	build := exec.Command("go", "test", "-c", "-o", exe, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as soulbox is built: with cgo Go cannot change all threads
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build without cgo: %v: %s", err, out)
+	}
+	for _, err := range []error{os.Chmod(exe, 0o755), os.Chmod(dir, 0o755), os.Chown(dir, uid, uid)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command(exe)
+	cmd.Args = []string{outerName, filepath.Join(dir, "state")}
+	cmd.Env = append(os.Environ(), rangeVariable+"=700000000")
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Credential:  &syscall.Credential{Uid: uid, Gid: uid},
+		AmbientCaps: []uintptr{unix.CAP_SETUID, unix.CAP_SETGID},
+	}
+	s := startCommand(t, cmd)
+	s.expect(t, "daemon gen=1")
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", cmd.Process.Pid))
+	if err != nil || len(tasks) == 0 {
+		t.Fatal(tasks, err)
+	}
+	for _, task := range tasks {
+		b, err := os.ReadFile(task)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, set := range []string{"CapEff", "CapPrm", "CapAmb"} {
+			if !strings.Contains(string(b), set+":\t0000000000000000\n") {
+				t.Errorf("%s: %s is not empty:\n%s", task, set, b)
+			}
+		}
 	}
 }
 
