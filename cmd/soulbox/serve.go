@@ -21,6 +21,7 @@ import (
 	"github.com/soulbox/soulbox/rpc"
 	"github.com/soulbox/soulbox/sandbox"
 	"github.com/soulbox/soulbox/sandbox/wide"
+	"github.com/soulbox/soulbox/systemd"
 )
 
 // defaultListen is the daemon's address when nothing else was said.
@@ -30,7 +31,7 @@ func serveCommand(session *wide.Session) *cli.Command {
 	return &cli.Command{
 		Name:  "serve",
 		Usage: "run the daemon in the foreground",
-		Description: "Prints its URL as the first line, then serves until SIGTERM or SIGINT, which let running executions end\n" +
+		Description: "Prints its URL as the first line, then serves until SIGTERM, SIGINT or SIGHUP, which let running executions end\n" +
 			"(--drain) and then stop everything. A daemon that is killed is started again by its supervisor.\n\n" +
 			"   soulbox serve --state-dir /var/lib/soulbox --listen 127.0.0.1:4444",
 		Flags: append([]cli.Flag{
@@ -156,7 +157,7 @@ func superviseServe(c *cli.Context) error {
 
 // serve is the daemon.
 func serve(c *cli.Context, s *wide.Session) (err error) {
-	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGTERM, syscall.SIGINT)
+	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer stop()
 	log, err := newLogger(c.String("log-format"))
 	if err != nil {
@@ -189,6 +190,9 @@ func serve(c *cli.Context, s *wide.Session) (err error) {
 	if s.Generation == 1 {
 		fmt.Println(url)
 	}
+	if err := systemd.Ready("serving on " + url); err != nil {
+		log.Warn("the service manager was not told that the daemon is ready", "err", err)
+	}
 	return listenAndDrain(ctx, e, s.Listener, handler, log)
 }
 
@@ -203,6 +207,9 @@ func listenAndDrain(ctx context.Context, e *engine, l net.Listener, h http.Handl
 	case <-ctx.Done():
 	}
 	log.Info("stopping: no new executions, running ones may end")
+	if err := systemd.Stopping("running executions may end"); err != nil {
+		log.Warn("the service manager was not told that the daemon stops", "err", err)
+	}
 	// Answers wait for their executions, so both end together; the engine bounds the wait.
 	done := make(chan error, 1)
 	go func() { done <- srv.Shutdown(context.Background()) }()
