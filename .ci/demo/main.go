@@ -90,12 +90,16 @@ func demo(ctx context.Context, soulbox, dir string) (err error) {
 	fmt.Printf(`
 All %d are right, each in a sandbox of its own. Next:
 
-  echo 10000 | %[2]s run %[3]s/primes.rs    one program, no daemon needed
-  %[2]s serve                                a daemon; then, in another terminal:
-  %[2]s run --timeout 1s --memory 64M %[3]s/primes.py <<< 1000000
-  %[2]s ps                                   what has run
-  %[2]s lang list                            the languages of this host
-  %[2]s doctor                               what this host can and cannot enforce
+  echo 10000 | %[2]s run %[3]s/primes.rs
+      one program; no daemon is needed
+  %[2]s run --timeout 1s --memory 64M %[3]s/primes.py <<< 100000000
+      what a limit looks like
+  %[2]s serve
+      a daemon; then, in another terminal: %[2]s ps, %[2]s key create
+  %[2]s lang list
+      the languages of this host
+  %[2]s doctor
+      what this host can and cannot enforce
 `, len(programs()), soulbox, dir)
 	return nil
 }

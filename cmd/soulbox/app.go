@@ -16,6 +16,8 @@ func commands(session *wide.Session) []*cli.Command {
 		langCommand(session),
 		keyCommand(),
 		infoCommand(),
+		doctorCommand(),
+		attemptCommand(),
 		versionCommand(),
 	}
 }

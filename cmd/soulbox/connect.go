@@ -96,6 +96,9 @@ func findDaemon(ctx context.Context, c *cli.Context) (*client.Client, error) {
 		return nil, errNoDaemon
 	}
 	if key == "" && url == local {
+		if err := checkListener(local, os.Getuid()); err != nil {
+			return nil, fmt.Errorf("%w (%w)", errNoDaemon, err)
+		}
 		secret, err := auth.ReadLocalKey(dir)
 		if err != nil {
 			return nil, err
