@@ -20,6 +20,8 @@ const (
 	stackBytes = 64 << 20
 	// killTime is how long a killed slot may take to tell how it ended before its sandbox is given up.
 	killTime = 5 * time.Second
+	// agentTime bounds every call to an agent that runs no program: a hostile one must not hold a place for ever.
+	agentTime = time.Minute
 	// cpuPollMin and cpuPollMax bound the pauses between two readings of the CPU time used.
 	cpuPollMin = 2 * time.Millisecond
 	cpuPollMax = 500 * time.Millisecond
@@ -43,11 +45,8 @@ type stepSpec struct {
 
 // step runs one program in a slot of its own and judges what came of it. The slot stays open, for its files.
 func (e *Engine) step(ctx context.Context, a *active, b *box, spec stepSpec) (*slot, *Step, error) {
-	s, err := e.openSlot(ctx, b, spec.name, spec.limits)
+	s, err := e.filledSlot(ctx, b, spec)
 	if err != nil {
-		return nil, nil, err
-	}
-	if err := spec.fill(ctx, s); err != nil {
 		return nil, nil, err
 	}
 	out := &Step{}
@@ -70,10 +69,24 @@ func (e *Engine) step(ctx context.Context, a *active, b *box, spec stepSpec) (*s
 	}
 	fillStep(out, exit, stats, has)
 	facts := factsOf(exit, stats, w)
+	if !has.Pids { // the kernel does not tell who was refused a process; whoever had all it may have is taken to be
+		facts.PidsMax = exit.PeakProcesses >= spec.limits.Processes
+	}
 	facts.Cancelled = ctx.Err() != nil
 	facts.OutOfMemory = spec.outOfMemory(out.ExitCode, facts.Signal, out.Stderr[max(0, len(out.Stderr)-tailBytes):])
 	out.Verdict, out.LimitsHit = Judge(facts)
 	return s, out, nil
+}
+
+// filledSlot prepares a slot and puts its files there, within [agentTime].
+func (e *Engine) filledSlot(ctx context.Context, b *box, spec stepSpec) (*slot, error) {
+	ctx, cancel := context.WithTimeout(ctx, agentTime)
+	defer cancel()
+	s, err := e.openSlot(ctx, b, spec.name, spec.limits)
+	if err != nil {
+		return nil, err
+	}
+	return s, spec.fill(ctx, s)
 }
 
 // emit keeps output and passes it on.

@@ -114,6 +114,14 @@ func supervise(c *cli.Context, stateDir string, listener *os.File, restart bool)
 	if err != nil {
 		return err
 	}
+	// Inside, everybody is root: what depends on who the user is gets decided here.
+	cacheDir, err := filepath.Abs(c.Path("cache-dir"))
+	if err != nil {
+		return fmt.Errorf("cache directory: %w", err)
+	}
+	if err := os.Setenv("SOULBOX_CACHE_DIR", cacheDir); err != nil {
+		return fmt.Errorf("cache directory: %w", err)
+	}
 	lockFile, err := sandbox.LockFile(os.Getuid(), ids.UIDBase)
 	if err != nil {
 		return err

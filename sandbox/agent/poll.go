@@ -26,6 +26,7 @@ const (
 type sample struct {
 	user, system time.Duration // of the living, and of the dead that were waited for
 	memory       int64         // bytes
+	threads      int64         // of all processes but the launcher
 }
 
 // sample adds up the processes in the slot's /proc. The launcher counts for what it reaped, not for itself. A process
@@ -51,10 +52,11 @@ func (s *slot) sample(memory bool) (sample, error) {
 				continue
 			}
 			if stat, err := readAt(s.proc, name+"/stat"); err == nil {
-				user, system, ok := parseStat(stat, pid == 1)
+				user, system, threads, ok := parseStat(stat, pid == 1)
 				if ok {
 					sum.user += user
 					sum.system += system
+					sum.threads += threads
 				}
 			}
 			if memory && pid != 1 {
@@ -81,25 +83,25 @@ func (s *slot) processMemory(pid string) int64 {
 }
 
 // parseStat returns the times in /proc/PID/stat: the process's own and those of the children it waited for, or the
-// latter alone.
-func parseStat(b []byte, childrenOnly bool) (user, system time.Duration, ok bool) {
+// latter alone; and how many threads it has, none with childrenOnly.
+func parseStat(b []byte, childrenOnly bool) (user, system time.Duration, threads int64, ok bool) {
 	// The name, in parentheses, can hold anything, parentheses too.
 	f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
-	if len(f) < 15 {
-		return 0, 0, false
+	if len(f) < 18 {
+		return 0, 0, 0, false
 	}
-	var n [4]int64 // utime stime cutime cstime, fields 14 to 17 of the whole line
-	for i := range n {
-		v, err := strconv.ParseInt(string(f[11+i]), 10, 64)
+	var n [5]int64 // utime stime cutime cstime, fields 14 to 17 of the whole line, and num_threads, field 20
+	for i, field := range []int{11, 12, 13, 14, 17} {
+		v, err := strconv.ParseInt(string(f[field]), 10, 64)
 		if err != nil || v < 0 || v > 1<<40 {
-			return 0, 0, false
+			return 0, 0, 0, false
 		}
 		n[i] = v
 	}
 	if childrenOnly {
-		n[0], n[1] = 0, 0
+		n[0], n[1], n[4] = 0, 0, 0
 	}
-	return time.Duration(n[0]+n[2]) * tick, time.Duration(n[1]+n[3]) * tick, true
+	return time.Duration(n[0]+n[2]) * tick, time.Duration(n[1]+n[3]) * tick, n[4], true
 }
 
 // parseRollup returns the bytes of the Pss line of /proc/PID/smaps_rollup.

@@ -37,6 +37,7 @@ type run struct {
 	mu        sync.Mutex
 	last      sample
 	peak      int64
+	processes int64
 	memoryHit bool
 	cpuHit    bool
 }
@@ -193,6 +194,7 @@ func (r *run) supervise(ctx context.Context) *agentpb.End {
 	default:
 	}
 	end.TreeUserNanos, end.TreeSystemNanos = int64(total.treeUser), int64(total.treeSystem)
+	end.PeakProcesses = int64(total.reaped) + 1 // those left, and the main one, which had just ended
 	switch {
 	case r.started.errno != 0:
 		end.StartErrno, end.StartStep = int32(r.started.errno), r.started.label
@@ -232,6 +234,7 @@ func (r *run) finish(end *agentpb.End) {
 	defer r.mu.Unlock()
 	end.TreeUserNanos = max(end.TreeUserNanos, int64(r.last.user))
 	end.TreeSystemNanos = max(end.TreeSystemNanos, int64(r.last.system))
+	end.PeakProcesses = max(end.PeakProcesses, r.processes)
 	end.PeakPolledBytes, end.MemoryExceeded, end.CpuExceeded = r.peak, r.memoryHit, r.cpuHit
 	end.Killed = r.s.killed.Load()
 }
@@ -274,6 +277,7 @@ func (r *run) look() bool {
 	// Times of processes that nobody waits for would vanish with them.
 	now.user, now.system = max(now.user, r.last.user), max(now.system, r.last.system)
 	r.last = now
+	r.processes = max(r.processes, now.threads)
 	if r.spec.pollMemory > 0 {
 		r.peak = max(r.peak, now.memory)
 		r.memoryHit = now.memory > r.spec.pollMemory

@@ -44,17 +44,19 @@ type report struct {
 	maxRSS       int64 // bytes
 	treeUser     time.Duration
 	treeSystem   time.Duration
+	reaped       int32 // processes that were left when the slot was killed
 	label        string
 	at           time.Time // when it arrived
 }
 
 // wireReport is the report's layout.
 type wireReport struct {
-	Kind, Seq             uint32
-	Errno, PID, Status, _ int32
-	User, System, RSS     int64
-	TreeUser, TreeSystem  int64
-	Label                 [labelSize]byte
+	Kind, Seq            uint32
+	Errno, PID, Status   int32
+	Reaped               int32
+	User, System, RSS    int64
+	TreeUser, TreeSystem int64
+	Label                [labelSize]byte
 }
 
 func parseReport(b []byte) (report, error) {
@@ -70,7 +72,7 @@ func parseReport(b []byte) (report, error) {
 	}
 	label, _, _ := bytes.Cut(w.Label[:], []byte{0})
 	return report{
-		kind: w.Kind, seq: w.Seq, errno: unix.Errno(w.Errno), pid: w.PID, status: unix.WaitStatus(w.Status),
+		kind: w.Kind, seq: w.Seq, errno: unix.Errno(w.Errno), pid: w.PID, status: unix.WaitStatus(w.Status), reaped: max(w.Reaped, 0),
 		user: micros(w.User), system: micros(w.System), maxRSS: w.RSS << 10,
 		treeUser: micros(w.TreeUser), treeSystem: micros(w.TreeSystem), label: strings.ToValidUTF8(string(label), "?"),
 	}, nil

@@ -21,10 +21,10 @@ func encodeReport(t testing.TB, w wireReport) []byte {
 }
 
 func TestParseReport(t *testing.T) {
-	w := wireReport{Kind: msgFailed, Seq: 7, Errno: 2, PID: 3, Status: 256, User: 5, System: 6, RSS: 7, TreeUser: 8, TreeSystem: 9}
+	w := wireReport{Kind: msgFailed, Seq: 7, Errno: 2, PID: 3, Status: 256, Reaped: 4, User: 5, System: 6, RSS: 7, TreeUser: 8, TreeSystem: 9}
 	copy(w.Label[:], "mount /proc")
 	got, err := parseReport(encodeReport(t, w))
-	want := report{kind: msgFailed, seq: 7, errno: unix.ENOENT, pid: 3, status: 256, user: 5 * time.Microsecond, system: 6 * time.Microsecond,
+	want := report{kind: msgFailed, seq: 7, errno: unix.ENOENT, pid: 3, status: 256, reaped: 4, user: 5 * time.Microsecond, system: 6 * time.Microsecond,
 		maxRSS: 7 << 10, treeUser: 8 * time.Microsecond, treeSystem: 9 * time.Microsecond, label: "mount /proc"}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(report{})); diff != "" || err != nil {
 		t.Errorf("parseReport: %v (-want +got):\n%s", err, diff)
@@ -65,12 +65,12 @@ func FuzzParseFDMessage(f *testing.F) {
 }
 
 func FuzzProcFiles(f *testing.F) {
-	f.Add([]byte("1 (a) b) S 1 1 1 0 -1 0 0 0 0 0 11 12 13 14 20"))
+	f.Add([]byte("1 (a) b) S 1 1 1 0 -1 0 0 0 0 0 11 12 13 14 20 0 3"))
 	f.Add([]byte("Rss: 1 kB\nPss: 5 kB\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		user, system, ok := parseStat(b, false)
-		if ok && (user < 0 || system < 0) {
-			t.Errorf("parseStat(%q) = %v, %v", b, user, system)
+		user, system, threads, ok := parseStat(b, false)
+		if ok && (user < 0 || system < 0 || threads < 0) {
+			t.Errorf("parseStat(%q) = %v, %v, %d", b, user, system, threads)
 		}
 		if n, ok := parseRollup(b); ok && n < 0 {
 			t.Errorf("parseRollup(%q) = %d", b, n)
@@ -82,12 +82,12 @@ func FuzzProcFiles(f *testing.F) {
 }
 
 func TestProcFiles(t *testing.T) {
-	stat := []byte("1 (a) b) S 1 1 1 0 -1 0 0 0 0 0 11 12 13 14 20")
-	if user, system, ok := parseStat(stat, false); user != 240*time.Millisecond || system != 260*time.Millisecond || !ok {
-		t.Errorf("parseStat = %v, %v, %v", user, system, ok)
+	stat := []byte("1 (a) b) S 1 1 1 0 -1 0 0 0 0 0 11 12 13 14 20 0 3")
+	if user, system, threads, ok := parseStat(stat, false); user != 240*time.Millisecond || system != 260*time.Millisecond || threads != 3 || !ok {
+		t.Errorf("parseStat = %v, %v, %d, %v", user, system, threads, ok)
 	}
-	if user, system, ok := parseStat(stat, true); user != 130*time.Millisecond || system != 140*time.Millisecond || !ok {
-		t.Errorf("parseStat of children = %v, %v, %v", user, system, ok)
+	if user, system, threads, ok := parseStat(stat, true); user != 130*time.Millisecond || system != 140*time.Millisecond || threads != 0 || !ok {
+		t.Errorf("parseStat of children = %v, %v, %d, %v", user, system, threads, ok)
 	}
 	if n, ok := parseRollup([]byte("55-66 ---p [rollup]\nRss:   9 kB\nPss:   5 kB\nPss_Anon: 1 kB\n")); n != 5<<10 || !ok {
 		t.Errorf("parseRollup = %d, %v", n, ok)

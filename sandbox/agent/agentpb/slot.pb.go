@@ -824,7 +824,9 @@ type End struct {
 	DiskFull   bool `protobuf:"varint,21,opt,name=disk_full,json=diskFull,proto3" json:"disk_full,omitempty"`
 	InodesFull bool `protobuf:"varint,22,opt,name=inodes_full,json=inodesFull,proto3" json:"inodes_full,omitempty"`
 	// Kill, Close, a limit or the caller's disappearance ended the run.
-	Killed        bool `protobuf:"varint,23,opt,name=killed,proto3" json:"killed,omitempty"`
+	Killed bool `protobuf:"varint,23,opt,name=killed,proto3" json:"killed,omitempty"`
+	// The most processes and threads seen at once, by polling or at the end; a floor of the truth.
+	PeakProcesses int64 `protobuf:"varint,24,opt,name=peak_processes,json=peakProcesses,proto3" json:"peak_processes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1018,6 +1020,13 @@ func (x *End) GetKilled() bool {
 		return x.Killed
 	}
 	return false
+}
+
+func (x *End) GetPeakProcesses() int64 {
+	if x != nil {
+		return x.PeakProcesses
+	}
+	return 0
 }
 
 // ReadFilesRequest names files of a slot.
@@ -1440,7 +1449,7 @@ const file_soulbox_agent_v1_slot_proto_rawDesc = "" +
 	"\n" +
 	"user_nanos\x18\x02 \x01(\x03R\tuserNanos\x12!\n" +
 	"\fsystem_nanos\x18\x03 \x01(\x03R\vsystemNanos\x12!\n" +
-	"\fmemory_bytes\x18\x04 \x01(\x03R\vmemoryBytes\"\xb1\x06\n" +
+	"\fmemory_bytes\x18\x04 \x01(\x03R\vmemoryBytes\"\xd8\x06\n" +
 	"\x03End\x12\x1f\n" +
 	"\vwait_status\x18\x01 \x01(\rR\n" +
 	"waitStatus\x12\x1f\n" +
@@ -1473,7 +1482,8 @@ const file_soulbox_agent_v1_slot_proto_rawDesc = "" +
 	"\tdisk_full\x18\x15 \x01(\bR\bdiskFull\x12\x1f\n" +
 	"\vinodes_full\x18\x16 \x01(\bR\n" +
 	"inodesFull\x12\x16\n" +
-	"\x06killed\x18\x17 \x01(\bR\x06killed\"Y\n" +
+	"\x06killed\x18\x17 \x01(\bR\x06killed\x12%\n" +
+	"\x0epeak_processes\x18\x18 \x01(\x03R\rpeakProcesses\"Y\n" +
 	"\x10ReadFilesRequest\x12\x12\n" +
 	"\x04slot\x18\x01 \x01(\tR\x04slot\x12\x14\n" +
 	"\x05paths\x18\x02 \x03(\tR\x05paths\x12\x1b\n" +

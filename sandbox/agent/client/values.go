@@ -78,6 +78,7 @@ type Exit struct {
 	MaxRSS                  int64         // bytes, of the largest of these
 	TreeUser, TreeSystem    time.Duration // all processes of the slot that were waited for
 	PeakPolled              int64         // bytes; 0 without PollMemory
+	PeakProcesses           int64         // processes and threads seen at once; a floor of the truth
 	DiskUsed, DiskTotal     int64         // bytes of the program's own in the tmpfs, when the main process ended
 	InodesUsed, InodesTotal int64
 
@@ -110,6 +111,7 @@ func exitFrom(e *agentpb.End) Exit {
 		TreeUser:        duration(e.GetTreeUserNanos()),
 		TreeSystem:      duration(e.GetTreeSystemNanos()),
 		PeakPolled:      max(e.GetPeakPolledBytes(), 0),
+		PeakProcesses:   max(e.GetPeakProcesses(), 0),
 		DiskUsed:        max(e.GetDiskUsed(), 0),
 		DiskTotal:       max(e.GetDiskTotal(), 0),
 		InodesUsed:      max(e.GetInodesUsed(), 0),

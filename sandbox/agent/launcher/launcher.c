@@ -47,7 +47,7 @@ struct report {
 	int32_t error; /* errno */
 	int32_t pid;
 	int32_t status;
-	int32_t spare;
+	int32_t reaped; /* with TOTAL: processes that were left when the slot was killed */
 	int64_t user, system;           /* of the process and what it waited for, microseconds */
 	int64_t rss;                    /* KiB */
 	int64_t tree_user, tree_system; /* of all that were reaped so far, microseconds */
@@ -357,13 +357,16 @@ static void run(size_t len, const int *fds, uint32_t nfds)
 /* ---- the loop ---- */
 
 /* reap waits for what has ended, with options 0 until nothing is left. */
-static void reap(int options)
+/* Returns how many processes it reaped, the main one aside. */
+static int reap(int options)
 {
 	struct rusage u;
-	int status;
+	int status, others = 0;
 	for (pid_t pid; (pid = wait4(-1, &status, options, &u)) > 0 || (pid < 0 && errno == EINTR);) {
-		if (pid < 0 || pid != main_pid)
+		if (pid != main_pid) {
+			others += pid > 0;
 			continue;
+		}
 		struct report r = { .h = { EXITED, main_seq }, .pid = pid, .status = status };
 		r.user = micros(u.ru_utime);
 		r.system = micros(u.ru_stime);
@@ -371,6 +374,7 @@ static void reap(int options)
 		main_pid = 0;
 		send_fds(&r, NULL, 0);
 	}
+	return others;
 }
 
 static void receive(void)
@@ -400,8 +404,9 @@ static void receive(void)
 		run(n, fds, nfds);
 	else if (h->type == KILL) {
 		struct report r = { .h = { TOTAL, h->seq } };
+		reap(WNOHANG); /* who ended before is not counted as left */
 		kill(-1, SIGKILL);
-		reap(0);
+		r.reaped = reap(0);
 		send_fds(&r, NULL, 0);
 		_exit(0);
 	} else
