@@ -206,6 +206,10 @@ func outcome(x *pb.Execution) string {
 		return fmt.Sprintf("memory limit: it needs more than %s (--memory)", showBytes(limits.GetMemoryBytes()))
 	case pb.Verdict_VERDICT_OUTPUT_LIMIT:
 		return fmt.Sprintf("output limit: stopped after %s of output (--output-limit)", showBytes(limits.GetOutputBytes()))
+	case pb.Verdict_VERDICT_UNSPECIFIED:
+		return "it did not end"
+	case pb.Verdict_VERDICT_CANCELLED:
+		return "cancelled"
 	case pb.Verdict_VERDICT_INTERNAL:
 		return "SoulBox failed, not the program: " + printable(x.GetDetail())
 	default: // disk, processes
