@@ -154,7 +154,9 @@ func (e *Engine) runStep(ctx context.Context, a *active, b *box, recipe *images.
 	}
 	var outputs []File
 	if len(a.request.Outputs) > 0 && step.Verdict != VerdictCancelled {
-		read, err := s.ReadFiles(ctx, a.request.Outputs, maxOutputs)
+		bounded, cancel := context.WithTimeout(ctx, agentTime)
+		defer cancel()
+		read, err := s.ReadFiles(bounded, a.request.Outputs, maxOutputs)
 		if err != nil {
 			return fmt.Errorf("read outputs: %w", err)
 		}
