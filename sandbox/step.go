@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"sync"
 	"syscall"
 	"time"
 
@@ -50,9 +51,14 @@ func (e *Engine) step(ctx context.Context, a *active, b *box, spec stepSpec) (*s
 		return nil, nil, err
 	}
 	out := &Step{}
-	emit := func(ev client.Event) { e.emit(a, s, spec.compile, out, ev) }
 	has := e.o.Cgroups.Enforced()
 	w := newWatch(s, spec.limits, has.CPUTime)
+	emit := func(ev client.Event) {
+		if ev.Started {
+			w.begin()
+		}
+		e.emit(a, s, spec.compile, out, ev)
+	}
 	run, abandon := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer abandon(nil)
 	w.start(ctx, func() {
@@ -195,6 +201,8 @@ type watch struct {
 	slot  *slot
 	wall  time.Duration
 	cpu   time.Duration // 0: not polled here
+	began chan struct{} // closed by begin: the wall time runs
+	once  sync.Once
 	ended chan struct{}
 	gone  chan struct{}
 
@@ -204,12 +212,15 @@ type watch struct {
 }
 
 func newWatch(s *slot, l Limits, pollCPU bool) *watch {
-	w := &watch{slot: s, wall: l.WallTime, ended: make(chan struct{}), gone: make(chan struct{})}
+	w := &watch{slot: s, wall: l.WallTime, began: make(chan struct{}), ended: make(chan struct{}), gone: make(chan struct{})}
 	if pollCPU {
 		w.cpu = l.CPUTime
 	}
 	return w
 }
+
+// begin starts the clock. Only the first call counts, whatever an agent says later.
+func (w *watch) begin() { w.once.Do(func() { close(w.began) }) }
 
 // start watches until stop. ctx's end kills the slot; abandon is called when a killed slot does not end.
 func (w *watch) start(ctx context.Context, abandon func()) {
@@ -234,8 +245,10 @@ func (w *watch) start(ctx context.Context, abandon func()) {
 
 // untilKill returns true when the slot is to be killed, false when its program ended first.
 func (w *watch) untilKill(ctx context.Context) bool {
-	deadline := time.NewTimer(w.wall)
+	// Until the program has begun the deadline is the agent's, for starting it.
+	deadline := time.NewTimer(w.wall + startTime)
 	defer deadline.Stop()
+	began := w.began
 	var poll <-chan time.Time
 	if w.cpu > 0 {
 		poll = time.After(w.pause(0))
@@ -246,6 +259,9 @@ func (w *watch) untilKill(ctx context.Context) bool {
 			return false
 		case <-ctx.Done():
 			return true
+		case <-began:
+			began = nil
+			deadline.Reset(w.wall)
 		case <-deadline.C:
 			w.deadline = true
 			return true

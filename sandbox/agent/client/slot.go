@@ -141,7 +141,7 @@ func (s *Slot) Run(ctx context.Context, cmd Command, fn func(Event)) (Exit, erro
 		if left -= n; left < 0 {
 			return Exit{}, fmt.Errorf("run in slot: the agent delivered more than %d bytes of output", cmd.OutputBytes)
 		}
-		if fn != nil && (n > 0 || ev.Usage != nil) {
+		if fn != nil && (ev.Started || n > 0 || ev.Usage != nil) {
 			fn(ev)
 		}
 	}
@@ -201,6 +201,9 @@ func runRequest(slot string, cmd Command) (*agentpb.RunRequest, error) {
 func eventFrom(m *response) (Event, int64) {
 	if u := m.GetUsage(); u != nil {
 		return Event{Usage: usageFrom(u)}, 0
+	}
+	if m.GetProcess().GetStart() != nil {
+		return Event{Started: true}, 0
 	}
 	data := m.GetProcess().GetData()
 	ev := Event{Stdout: data.GetStdout(), Stderr: data.GetStderr()}

@@ -60,8 +60,9 @@ type Usage struct {
 	Memory             int64 // bytes
 }
 
-// Event is one of output and usage.
+// Event is one of start, output and usage.
 type Event struct {
+	Started bool // the program runs: its wall time begins
 	Stdout []byte
 	Stderr []byte
 	Usage  *Usage
