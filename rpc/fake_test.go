@@ -2,9 +2,11 @@ package rpc_test
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -19,8 +21,12 @@ type fakeEngine struct {
 	*sandbox.Admission
 	result   sandbox.Execution
 	finish   chan struct{}
-	canceled chan struct{}
+	started  chan struct{} // receives at each start
+	canceled chan struct{} // closed by Cancel
+	cancel   sync.Once
 	notReady error
+	refuse   error // what Start answers
+	flood    bool  // events of 1 MiB without end come after the first two
 
 	mu   sync.Mutex
 	last sandbox.Request
@@ -30,6 +36,7 @@ func newFake() *fakeEngine {
 	f := &fakeEngine{
 		Admission: sandbox.NewAdmission(sandbox.AdmissionOptions{MaxQueue: 4}),
 		result:    sample(), finish: make(chan struct{}), canceled: make(chan struct{}),
+		started: make(chan struct{}, 64),
 	}
 	close(f.finish)
 	return f
@@ -54,7 +61,11 @@ func (f *fakeEngine) Start(_ context.Context, r sandbox.Request) (sandbox.Handle
 	if r.Place != nil {
 		r.Place.Release()
 	}
+	if f.refuse != nil {
+		return nil, f.refuse
+	}
 	f.last = r
+	f.started <- struct{}{}
 	return fakeHandle{f}, nil
 }
 
@@ -85,9 +96,17 @@ func (f *fakeEngine) Info(context.Context) (sandbox.SystemInfo, error) {
 
 type fakeHandle struct{ f *fakeEngine }
 
-func (h fakeHandle) ID() sandbox.ID              { return h.f.result.ID }
-func (h fakeHandle) Snapshot() sandbox.Execution { return h.f.result }
-func (h fakeHandle) Cancel()                     { close(h.f.canceled) }
+func (h fakeHandle) ID() sandbox.ID { return h.f.result.ID }
+func (h fakeHandle) Cancel()        { h.f.cancel.Do(func() { close(h.f.canceled) }) }
+
+func (h fakeHandle) Snapshot() sandbox.Execution {
+	select {
+	case <-h.f.finish:
+		return h.f.result
+	default:
+		return sandbox.Execution{ID: h.f.result.ID, State: sandbox.StateQueued}
+	}
+}
 
 func (h fakeHandle) Wait(ctx context.Context) (sandbox.Execution, error) {
 	select {
@@ -104,26 +123,62 @@ func (h fakeHandle) Events(ctx context.Context, _ uint64) iter.Seq2[sandbox.Even
 			!yield(sandbox.Event{Seq: 2, Kind: sandbox.EventStdout, Data: []byte("1\n")}, nil) {
 			return
 		}
+		for seq := uint64(3); h.f.flood; seq++ {
+			if !yield(sandbox.Event{Seq: seq, Kind: sandbox.EventStdout, Data: make([]byte, 1<<20)}, nil) {
+				return
+			}
+		}
 		x, err := h.Wait(ctx)
 		yield(sandbox.Event{Seq: 3, Kind: sandbox.EventResult, Execution: &x}, err)
 	}
 }
 
-type fakeKeys struct{}
-
-func (fakeKeys) Create(context.Context, string, string) (v1.Key, string, error) {
-	return v1.Key{ID: "k"}, "s", nil
+// fakeKeys keeps keys in memory, of tenants in their order.
+type fakeKeys struct {
+	mu   sync.Mutex
+	keys []v1.Key
 }
-func (fakeKeys) List(context.Context, string) ([]v1.Key, error)         { return nil, nil }
-func (fakeKeys) Revoke(context.Context, string, string) (v1.Key, error) { return v1.Key{ID: "k"}, nil }
+
+func (k *fakeKeys) Create(_ context.Context, tenant, name string) (v1.Key, string, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	made := v1.Key{ID: fmt.Sprintf("%s%d", tenant, len(k.keys)), Name: name, CreatedAt: time.Unix(1_700_000_000, 0)}
+	k.keys = append(k.keys, made)
+	return made, "secret of " + made.ID, nil
+}
+
+func (k *fakeKeys) List(context.Context, string) ([]v1.Key, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.keys), nil
+}
+
+func (k *fakeKeys) Revoke(_ context.Context, _, id string) (v1.Key, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	i := slices.IndexFunc(k.keys, func(key v1.Key) bool { return key.ID == id })
+	if i < 0 {
+		return v1.Key{}, &sandbox.Error{Op: "fake", Kind: sandbox.KindNotFound, Field: "id", Msg: "no such key"}
+	}
+	was := k.keys[i]
+	k.keys = slices.Delete(k.keys, i, i+1)
+	was.RevokedAt = time.Unix(1_700_000_001, 0)
+	return was, nil
+}
 
 type callerKey struct{}
 
 // serve starts a server over f with bodies of at most 1 MiB that knows the key "good".
 func serve(t *testing.T, f *fakeEngine) string {
 	t.Helper()
+	return start(t, f).URL
+}
+
+// start is serve for tests that close the server, which waits for its handlers.
+func start(t *testing.T, f *fakeEngine) *httptest.Server {
+	t.Helper()
 	h, err := rpc.New(rpc.Options{
-		Engine: f, Keys: fakeKeys{}, MaxBody: 1 << 20,
+		Engine: f, Keys: &fakeKeys{}, MaxBody: 1 << 20,
 		Auth: func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.Header.Get("Authorization") != "Bearer good" {
@@ -147,5 +202,5 @@ func serve(t *testing.T, f *fakeEngine) string {
 	s.Config.Protocols = &p
 	s.Start()
 	t.Cleanup(s.Close)
-	return s.URL
+	return s
 }

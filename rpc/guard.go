@@ -2,11 +2,8 @@ package rpc
 
 import (
 	"context"
-	"errors"
-	"io"
 	"net/http"
 	"strings"
-	"sync/atomic"
 
 	"connectrpc.com/connect"
 
@@ -48,12 +45,11 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r = r.WithContext(v1.WithTicket(ctx, ticket))
 	}
 	if r.Body != nil && r.Body != http.NoBody {
-		body := &boundedBody{ReadCloser: http.MaxBytesReader(w, r.Body, g.maxBody)}
 		shallow := *r
-		shallow.Body = body
+		shallow.Body = http.MaxBytesReader(w, r.Body, g.maxBody)
 		r = &shallow
 		if isConnectUnary(r) {
-			w = &statusWriter{ResponseWriter: w, body: body}
+			w = &statusWriter{ResponseWriter: w}
 		}
 	}
 	g.next.ServeHTTP(w, r)
@@ -93,30 +89,13 @@ func refuse(w http.ResponseWriter, r *http.Request, err *connect.Error) {
 	errs.Write(w, err)
 }
 
-// boundedBody is a body read through an [http.MaxBytesReader] that notes when that refused.
-type boundedBody struct {
-	io.ReadCloser
-	over atomic.Bool
-}
-
-// Read implements [io.Reader].
-func (b *boundedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		b.over.Store(true)
-	}
-	return n, err
-}
-
-// statusWriter says 413 where Connect says 429 of a body that was too long, so that clients do not try it again.
-type statusWriter struct {
-	http.ResponseWriter
-	body *boundedBody
-}
+// statusWriter says 413 where Connect says 429 of a message that was too long, as sent or decompressed, so that clients
+// do not try it again. All that is to be tried again has a Retry-After, by the table in package errs.
+type statusWriter struct{ http.ResponseWriter }
 
 // WriteHeader implements [http.ResponseWriter].
 func (w *statusWriter) WriteHeader(status int) {
-	if status == http.StatusTooManyRequests && w.body.over.Load() {
+	if status == http.StatusTooManyRequests && w.Header().Get("Retry-After") == "" {
 		status = http.StatusRequestEntityTooLarge
 	}
 	w.ResponseWriter.WriteHeader(status)

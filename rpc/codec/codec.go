@@ -95,16 +95,16 @@ func explain(data []byte, err error) *Error {
 	msg := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: ")
 	at := regexp.MustCompile(positionPattern).FindStringSubmatch(msg)
 	if at == nil {
-		return &Error{Msg: msg}
+		return &Error{Msg: "not valid JSON: " + msg}
 	}
 	syntax := strings.Contains(at[0], "syntax error")
 	msg = msg[len(at[0]):]
 	line, _ := strconv.Atoi(at[1]) // digits, and 0 is a line that no text has
 	column, _ := strconv.Atoi(at[2])
-	if syntax {
+	field := pathAt(data, offset(data, line, column))
+	if syntax && (field == "" || !json.Valid(data)) { // what is valid is of a wrong type
 		return &Error{Msg: fmt.Sprintf("not valid JSON at line %d, column %d: %s", line, column, msg)}
 	}
-	field := pathAt(data, offset(data, line, column))
 	if name := regexp.MustCompile(unknownPattern).FindStringSubmatch(msg); name != nil {
 		msg = "unknown field"
 		if field == "" {

@@ -76,8 +76,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			"this path knows "+strings.Join(allowed, ", ")))
 		return
 	}
-	if name, unknown := found.unknownParameter(r.URL.Query()); unknown {
-		errs.Write(w, errs.Invalid(name, "unknown query parameter"))
+	if err := found.checkQuery(r.URL.RawQuery); err != nil {
+		errs.Write(w, err)
 		return
 	}
 	if err := checkMediaType(r); err != nil {

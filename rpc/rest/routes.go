@@ -16,6 +16,7 @@ import (
 type route struct {
 	method string
 	parts  []string // of the path, "{}" for a variable
+	vars   []string // names of the variables, which are fields of input
 	verb   string   // after the last colon; empty without
 	input  protoreflect.MessageDescriptor
 }
@@ -59,7 +60,8 @@ func newRoute(rule *annotations.HttpRule, input protoreflect.MessageDescriptor) 
 	path, r.verb, _ = strings.Cut(path, ":")
 	r.parts = strings.Split(path, "/")
 	for i, part := range r.parts {
-		if strings.HasPrefix(part, "{") {
+		if name, ok := strings.CutPrefix(part, "{"); ok {
+			r.vars = append(r.vars, strings.TrimSuffix(name, "}"))
 			r.parts[i] = "{}"
 		}
 	}
@@ -114,20 +116,4 @@ func find(all []route, method, path string) (*route, []string) {
 	}
 	slices.Sort(methods)
 	return nil, slices.Compact(methods)
-}
-
-// unknownParameter returns the first query parameter, in the order of the alphabet, that r does not know.
-func (r *route) unknownParameter(query map[string][]string) (string, bool) {
-	names := make([]string, 0, len(query))
-	for name := range query {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		fields := r.input.Fields()
-		if r.method != http.MethodGet || fields.ByJSONName(name) == nil && fields.ByTextName(name) == nil {
-			return name, true
-		}
-	}
-	return "", false
 }

@@ -62,8 +62,8 @@ func New(o Options) (*Services, error) {
 // Register adds the Connect handlers to mux, each under "/soulbox.v1.<Service>/".
 func (s *Services) Register(mux *http.ServeMux) {
 	opts := connect.WithHandlerOptions(
-		connect.WithCodec(codec.JSON{}),
-		connect.WithCodec(codec.JSON{As: codec.NameJSONUTF8}),
+		connect.WithCodec(codec.Deferred{}),
+		connect.WithCodec(codec.Deferred{JSON: codec.JSON{As: codec.NameJSONUTF8}}),
 		connect.WithReadMaxBytes(s.o.MaxBody),
 		connect.WithCompressMinBytes(1024),
 		// The first is the outermost: what the validator refuses is worded by the error table too.
@@ -102,33 +102,4 @@ func (s *Services) caller(ctx context.Context) (Caller, error) {
 		return Caller{}, errs.New(connect.CodeUnauthenticated, errs.ReasonUnauthenticated, "no API key")
 	}
 	return c, nil
-}
-
-// table is an interceptor that words every error by the error table.
-type table struct{ s *Services }
-
-// WrapUnary implements [connect.Interceptor].
-func (t *table) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
-	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
-		res, err := next(ctx, req)
-		if err != nil {
-			return nil, t.s.Error(ctx, err)
-		}
-		return res, nil
-	}
-}
-
-// WrapStreamingClient implements [connect.Interceptor]; there are no clients here.
-func (t *table) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
-	return next
-}
-
-// WrapStreamingHandler implements [connect.Interceptor].
-func (t *table) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
-	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
-		if err := next(ctx, conn); err != nil {
-			return t.s.Error(ctx, err)
-		}
-		return nil
-	}
 }
