@@ -27,8 +27,9 @@ PROGRAMS := helper agent launcher transpile ready
 # Packages below .ci are found by name only: Go's `...` passes over directories with a dot.
 CI_PACKAGES := $(patsubst %/,./%,$(sort $(dir $(wildcard .ci/*/*.go))))
 
-# With COVER=1 soulbox and the Go programs inside it count what they run, and go to bin/cover/; bin/soulbox and the
-# embedded directory stay as they are. The mode is the one that race tests need, so that all counts can be merged.
+# With COVER=1 soulbox and its agent count what they run, and go to bin/cover/; bin/soulbox and the embedded directory
+# stay as they are. The mode is the one that race tests need, so that all counts can be merged. The helper does not
+# count: it runs with an environment of its own, and would say on stderr that it has nowhere to count to.
 ifeq ($(COVER),1)
 BIN        := bin/cover
 OUT        := out/cover
@@ -75,7 +76,7 @@ build: programs ## bin/soulbox, with everything it carries; COVER=1 makes bin/co
 .PHONY: programs
 programs: $(OUT)/launcher $(OUT)/ready
 	@mkdir -p $(ASSETS)
-	CGO_ENABLED=1 $(GO_BUILD) $(COVERFLAGS) -tags 'libseccomp netgo osusergo' \
+	CGO_ENABLED=1 $(GO_BUILD) -tags 'libseccomp netgo osusergo' \
 		-ldflags '-s -w -linkmode external -extldflags -static' -o $(OUT)/helper ./cmd/soulbox-helper 2> >(grep -v -e 'statically linked applications' -e 'in function' -e '^#' >&2)
 	CGO_ENABLED=0 $(GO_BUILD) $(COVERFLAGS) -ldflags '-s -w' -o $(OUT)/agent ./cmd/soulbox-agent
 	CGO_ENABLED=0 $(GO_BUILD) -ldflags '-s -w' -o $(OUT)/transpile ./cmd/soulbox-transpile
