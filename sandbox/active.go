@@ -14,6 +14,12 @@ type active struct {
 	stop    context.CancelFunc // cancels the run; its effect is VerdictCancelled
 	done    chan struct{}      // closed when the result is journalled
 
+	// admitted is closed when it is decided what the request's id leads to: this execution, another one of before, or
+	// nothing, since the request was refused.
+	admitted chan struct{}
+	before   Handle // read after admitted
+	refused  bool   // read after admitted
+
 	mu     sync.Mutex
 	x      Execution
 	cancel bool // Cancel was called

@@ -171,22 +171,39 @@ func (e *Engine) Start(ctx context.Context, r Request) (_ Handle, err error) {
 		}
 		return known, nil
 	}
+	if err := e.admitNew(ctx, a, recipe); err != nil {
+		e.refuse(a)
+		return nil, err
+	}
+	close(a.admitted)
+	return a, nil
+}
+
+// admitNew takes a place for a, journals it and starts it.
+func (e *Engine) admitNew(ctx context.Context, a *active, recipe *images.Recipe) (err error) {
 	if a.request.Place == nil {
-		if a.request.Place, err = e.Reserve(r.Client); err != nil {
-			e.forget(a)
-			return nil, err
+		if a.request.Place, err = e.Reserve(a.request.Client); err != nil {
+			return err
 		}
 	}
 	x := a.Snapshot()
 	if err := e.o.Journal.Put(ctx, &x); err != nil {
-		e.forget(a)
 		a.request.Place.Release()
-		return nil, internal("sandbox.Start", "journal the request", err)
+		return internal("sandbox.Start", "journal the request", err)
 	}
 	if !e.launch(func(ctx context.Context) { e.run(ctx, a, recipe) }, a) {
-		return nil, &Error{Op: "sandbox.Start", Kind: KindUnavailable, Reason: "DRAINING", Msg: "the daemon is stopping; try again"}
+		a.request.Place.Release()
+		// Its record says queued; the next daemon settles it.
+		return &Error{Op: "sandbox.Start", Kind: KindUnavailable, Reason: "DRAINING", Msg: "the daemon is stopping; try again"}
 	}
-	return a, nil
+	return nil
+}
+
+// refuse drops a, whose request came to nothing, and lets those go on who wait for what its id leads to.
+func (e *Engine) refuse(a *active) {
+	e.forget(a)
+	a.refused = true
+	close(a.admitted)
 }
 
 // launch starts fn with the context that a's stop cancels. It is false when the engine is closed.
@@ -225,42 +242,61 @@ func (e *Engine) recipe(r Request) (*images.Recipe, *Error) {
 
 // register makes the record of a new execution, or finds the one that r's request id leads to.
 func (e *Engine) register(ctx context.Context, r Request, recipe *images.Recipe) (*active, Handle, error) {
-	now := time.Now().UTC()
 	effective, clamped := r.Limits.Resolve(fromImages(recipe.Limits), e.o.Policy)
-	a := &active{request: r, log: &eventLog{}, done: make(chan struct{}), stop: func() {}, x: Execution{
+	a := &active{request: r, log: &eventLog{}, done: make(chan struct{}), admitted: make(chan struct{}), stop: func() {}, x: Execution{
 		ID: NewID(), Tenant: r.Tenant, Client: r.Client, RequestID: r.RequestID, BodyHash: BodyHash(&r),
 		Language: recipe.Name, Runtime: e.o.Runtime.Info().Name, State: StateQueued, Limits: effective, Clamped: clamped,
-		Unenforced: e.unenforced(effective), CreatedAt: now,
+		Unenforced: e.unenforced(effective), CreatedAt: time.Now().UTC(),
 	}}
-	key := requestKey{r.Tenant, r.Client, r.RequestID}
-	e.mu.Lock()
-	other := e.byClient[key]
-	if r.RequestID == "" {
-		other = nil
-	}
-	if other == nil {
-		e.byID[a.x.ID] = a
-		if r.RequestID != "" {
-			e.byClient[key] = a
+	for {
+		other := e.enter(a)
+		if other == nil {
+			break
 		}
-	}
-	e.mu.Unlock()
-	if other != nil {
-		return nil, other, sameBody(other.Snapshot(), a.x)
+		select {
+		case <-other.admitted:
+		case <-ctx.Done():
+			return nil, nil, canceled(ctx, "sandbox.Start")
+		}
+		if other.refused {
+			continue // and with it out of the table
+		}
+		var h Handle = other
+		if other.before != nil {
+			h = other.before
+		}
+		return nil, h, sameBody(h.Snapshot(), a.x)
 	}
 	if r.RequestID == "" {
 		return a, nil, nil
 	}
 	known, err := e.o.Journal.ByRequest(ctx, r.Tenant, r.Client, r.RequestID)
 	switch {
-	case KindOf(err) == KindNotFound && err != nil:
-		return a, nil, nil
-	case err != nil:
+	case err == nil:
+		a.before = finished{*known}
 		e.forget(a)
-		return nil, nil, internal("sandbox.Start", "look up the request id", err)
+		close(a.admitted)
+		return nil, a.before, sameBody(*known, a.x)
+	case KindOf(err) == KindNotFound:
+		return a, nil, nil
 	}
-	e.forget(a)
-	return nil, finished{*known}, sameBody(*known, a.x)
+	e.refuse(a)
+	return nil, nil, internal("sandbox.Start", "look up the request id", err)
+}
+
+// enter puts a into the tables of what is in flight, or returns who is there under its request id.
+func (e *Engine) enter(a *active) *active {
+	key := requestKey{a.request.Tenant, a.request.Client, a.request.RequestID}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if key.id != "" {
+		if other := e.byClient[key]; other != nil {
+			return other
+		}
+		e.byClient[key] = a
+	}
+	e.byID[a.x.ID] = a
+	return nil
 }
 
 // sameBody returns a conflict when two requests of one id differ, nil (and not a typed nil) otherwise.

@@ -26,7 +26,7 @@ type Facts struct {
 	OutOfMemory    bool  // it ended the way its language's runtime ends when it is out of memory
 	DiskFull       bool  // no bytes were left in its tmpfs
 	InodesFull     bool  // no inodes were left in its tmpfs
-	FileSizeSignal bool  // one of its processes died of SIGXFSZ
+	FileSizeSignal bool  // one of its processes died of SIGXFSZ, or ignored it and left a file of just that size
 	PidsMax        bool  // the kernel refused it a process or thread
 }
 
@@ -110,7 +110,7 @@ func (f Facts) memoryEndedIt() bool {
 // ranOut reports whether the runtime ended out of memory. A program that survived the condition has not.
 func (f Facts) ranOut() bool { return f.OutOfMemory && !f.succeeded() }
 
-// fileTooLarge needs a signal as proof: a program that ignores SIGXFSZ sees EFBIG instead, which nobody else does.
+// fileTooLarge needs proof: a program that ignores SIGXFSZ sees EFBIG instead, which nobody else does.
 func (f Facts) fileTooLarge() bool { return f.FileSizeSignal || f.died(syscall.SIGXFSZ) }
 
 // sentKill reports whether SoulBox sent a kill for a limit.

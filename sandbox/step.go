@@ -191,8 +191,8 @@ func factsOf(exit client.Exit, stats cgroups.Stats, w *watch) Facts {
 	if exit.StartErrno != 0 {
 		f.ExitCode = 127
 	}
-	// How a shell reports that its child died of it.
-	f.FileSizeSignal = f.Exited && f.ExitCode == 128+int(syscall.SIGXFSZ)
+	// How a shell reports that its child died of it; or what a program leaves that ignored it.
+	f.FileSizeSignal = f.Exited && (f.ExitCode == 128+int(syscall.SIGXFSZ) || exit.FileFull)
 	return f
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -188,6 +189,9 @@ func (r *run) supervise(ctx context.Context) *agentpb.End {
 		default:
 		}
 	}
+	if exit.kind != 0 && exit.status != 0 { // of no interest after a success
+		end.FileFull = r.fileFull()
+	}
 	total := exit
 	select {
 	case total = <-l.total:
@@ -223,6 +227,38 @@ func (r *run) measure(end *agentpb.End) {
 	if r.running() {
 		end.DiskFull, end.InodesFull = now.used >= now.total, now.inodesUsed >= now.inodesTotal
 	}
+}
+
+// maxLook bounds how many entries fileFull looks at.
+const maxLook = 20_000
+
+// fileFull reports whether a file in the work directory is exactly as large as a file may become. A program that
+// ignores SIGXFSZ, as Python does, is told so by an error number, which nobody else sees.
+func (r *run) fileFull() bool {
+	var limit uint64
+	for _, l := range r.spec.rlimits {
+		if l.resource == unix.RLIMIT_FSIZE {
+			limit = l.soft
+		}
+	}
+	if limit == 0 {
+		return false
+	}
+	full, seen := false, 0
+	err := fs.WalkDir(r.s.work.FS(), ".", func(_ string, d fs.DirEntry, err error) error {
+		if seen++; seen > maxLook {
+			return fs.SkipAll
+		}
+		if err != nil || !d.Type().IsRegular() {
+			return nil // what cannot be read is not looked at
+		}
+		if info, err := d.Info(); err == nil && uint64(info.Size()) == limit {
+			full = true
+			return fs.SkipAll
+		}
+		return nil
+	})
+	return err == nil && full
 }
 
 // finish adds what the other goroutines of the run, which have ended, found out.

@@ -827,6 +827,8 @@ type End struct {
 	Killed bool `protobuf:"varint,23,opt,name=killed,proto3" json:"killed,omitempty"`
 	// The most processes and threads seen at once, by polling or at the end; a floor of the truth.
 	PeakProcesses int64 `protobuf:"varint,24,opt,name=peak_processes,json=peakProcesses,proto3" json:"peak_processes,omitempty"`
+	// The program failed, and a file in its work directory is exactly as large as RLIMIT_FSIZE lets it become.
+	FileFull      bool `protobuf:"varint,25,opt,name=file_full,json=fileFull,proto3" json:"file_full,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1027,6 +1029,13 @@ func (x *End) GetPeakProcesses() int64 {
 		return x.PeakProcesses
 	}
 	return 0
+}
+
+func (x *End) GetFileFull() bool {
+	if x != nil {
+		return x.FileFull
+	}
+	return false
 }
 
 // ReadFilesRequest names files of a slot.
@@ -1449,7 +1458,7 @@ const file_soulbox_agent_v1_slot_proto_rawDesc = "" +
 	"\n" +
 	"user_nanos\x18\x02 \x01(\x03R\tuserNanos\x12!\n" +
 	"\fsystem_nanos\x18\x03 \x01(\x03R\vsystemNanos\x12!\n" +
-	"\fmemory_bytes\x18\x04 \x01(\x03R\vmemoryBytes\"\xd8\x06\n" +
+	"\fmemory_bytes\x18\x04 \x01(\x03R\vmemoryBytes\"\xf5\x06\n" +
 	"\x03End\x12\x1f\n" +
 	"\vwait_status\x18\x01 \x01(\rR\n" +
 	"waitStatus\x12\x1f\n" +
@@ -1483,7 +1492,8 @@ const file_soulbox_agent_v1_slot_proto_rawDesc = "" +
 	"\vinodes_full\x18\x16 \x01(\bR\n" +
 	"inodesFull\x12\x16\n" +
 	"\x06killed\x18\x17 \x01(\bR\x06killed\x12%\n" +
-	"\x0epeak_processes\x18\x18 \x01(\x03R\rpeakProcesses\"Y\n" +
+	"\x0epeak_processes\x18\x18 \x01(\x03R\rpeakProcesses\x12\x1b\n" +
+	"\tfile_full\x18\x19 \x01(\bR\bfileFull\"Y\n" +
 	"\x10ReadFilesRequest\x12\x12\n" +
 	"\x04slot\x18\x01 \x01(\tR\x04slot\x12\x14\n" +
 	"\x05paths\x18\x02 \x03(\tR\x05paths\x12\x1b\n" +

@@ -63,9 +63,9 @@ type Usage struct {
 // Event is one of start, output and usage.
 type Event struct {
 	Started bool // the program runs: its wall time begins
-	Stdout []byte
-	Stderr []byte
-	Usage  *Usage
+	Stdout  []byte
+	Stderr  []byte
+	Usage   *Usage
 }
 
 // Exit is how a run ended: facts, no verdict.
@@ -84,6 +84,7 @@ type Exit struct {
 	InodesUsed, InodesTotal int64
 
 	DiskFull, InodesFull             bool // at the end
+	FileFull                         bool // the program failed, and a file is exactly as large as RLIMIT_FSIZE
 	LauncherGone                     bool // PID 1 of the slot died first
 	OutputExceeded                   bool
 	StdoutTruncated, StderrTruncated bool
@@ -119,6 +120,7 @@ func exitFrom(e *agentpb.End) Exit {
 		InodesTotal:     max(e.GetInodesTotal(), 0),
 		DiskFull:        e.GetDiskFull(),
 		InodesFull:      e.GetInodesFull(),
+		FileFull:        e.GetFileFull(),
 		LauncherGone:    e.GetLauncherGone(),
 		OutputExceeded:  e.GetOutputExceeded(),
 		StdoutTruncated: e.GetStdoutTruncated(),
