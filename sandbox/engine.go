@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -385,7 +386,7 @@ func (e *Engine) Info(context.Context) (SystemInfo, error) {
 	return SystemInfo{
 		Version: e.o.Version, Runtimes: []RuntimeInfo{e.o.Runtime.Info()}, Features: e.o.Features, Warnings: e.o.Warnings,
 		Policy: e.o.Policy, Queued: s.Queued, Running: s.Running, MaxQueue: s.MaxQueue, MaxBoxes: s.MaxRunning,
-		Memory: s.Memory, MemoryUse: s.MemoryUse,
+		Memory: s.Memory, MemoryUse: s.MemoryUse, Goroutines: runtime.NumGoroutine(),
 	}, nil
 }
 

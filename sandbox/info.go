@@ -52,6 +52,8 @@ type SystemInfo struct {
 	MaxBoxes  int
 	Memory    int64 // bytes that the limits of all running sandboxes may add up to
 	MemoryUse int64 // bytes they add up to now
+
+	Goroutines int // of the daemon: at rest, always about as many
 }
 
 // RuntimeInfo is what a [Runtime] can do on this host. Tests and callers branch on nothing else.

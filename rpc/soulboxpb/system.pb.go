@@ -327,8 +327,10 @@ type SystemInfo struct {
 	MemoryBytes int64 `protobuf:"varint,10,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
 	// What they add up to now.
 	MemoryUsedBytes int64 `protobuf:"varint,11,opt,name=memory_used_bytes,json=memoryUsedBytes,proto3" json:"memory_used_bytes,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Goroutines of the daemon: at rest, always about as many.
+	Goroutines    uint32 `protobuf:"varint,12,opt,name=goroutines,proto3" json:"goroutines,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SystemInfo) Reset() {
@@ -438,6 +440,13 @@ func (x *SystemInfo) GetMemoryUsedBytes() int64 {
 	return 0
 }
 
+func (x *SystemInfo) GetGoroutines() uint32 {
+	if x != nil {
+		return x.Goroutines
+	}
+	return 0
+}
+
 var File_soulbox_v1_system_proto protoreflect.FileDescriptor
 
 const file_soulbox_v1_system_proto_rawDesc = "" +
@@ -457,7 +466,7 @@ const file_soulbox_v1_system_proto_rawDesc = "" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1a\n" +
 	"\brootless\x18\x03 \x01(\bR\brootless\x12\x1a\n" +
 	"\benforced\x18\x04 \x03(\tR\benforced\x12/\n" +
-	"\bfeatures\x18\x05 \x03(\v2\x13.soulbox.v1.FeatureR\bfeatures\"\xa0\x03\n" +
+	"\bfeatures\x18\x05 \x03(\v2\x13.soulbox.v1.FeatureR\bfeatures\"\xc0\x03\n" +
 	"\n" +
 	"SystemInfo\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12/\n" +
@@ -471,7 +480,10 @@ const file_soulbox_v1_system_proto_rawDesc = "" +
 	"\tmax_boxes\x18\t \x01(\rR\bmaxBoxes\x12!\n" +
 	"\fmemory_bytes\x18\n" +
 	" \x01(\x03R\vmemoryBytes\x12*\n" +
-	"\x11memory_used_bytes\x18\v \x01(\x03R\x0fmemoryUsedBytes*S\n" +
+	"\x11memory_used_bytes\x18\v \x01(\x03R\x0fmemoryUsedBytes\x12\x1e\n" +
+	"\n" +
+	"goroutines\x18\f \x01(\rR\n" +
+	"goroutines*S\n" +
 	"\x06Answer\x12\x16\n" +
 	"\x12ANSWER_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +

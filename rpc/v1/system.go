@@ -26,6 +26,7 @@ func (s *SystemService) GetSystemInfo(ctx context.Context, _ *pb.GetSystemInfoRe
 		MaxBoxes:        clampUint32(info.MaxBoxes),
 		MemoryBytes:     info.Memory,
 		MemoryUsedBytes: info.MemoryUse,
+		Goroutines:      clampUint32(info.Goroutines),
 	}
 	for _, r := range info.Runtimes {
 		out.Runtimes = append(out.Runtimes, &pb.Runtime{
