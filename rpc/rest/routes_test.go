@@ -29,7 +29,7 @@ func TestFind(t *testing.T) {
 		{"GET", "/v1/executions/x:cancel", "", []string{"OPTIONS", "POST"}},
 		{"PUT", "/v1/executions", "", []string{"GET", "HEAD", "OPTIONS", "POST"}},
 		{"GET", "/v1/executions/", "", nil},
-		{"POST", "/v1/executions/:cancel", "", nil},
+		{"POST", "/v1/executions/:cancel", "", []string{"GET", "HEAD", "OPTIONS"}}, // of an execution named ":cancel"
 		{"GET", "/v1//executions", "", nil},
 		{"GET", "/", "", nil},
 		{"GET", "", "", nil},
