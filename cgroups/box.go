@@ -65,20 +65,18 @@ func (t *Tree) Box(id string, l Limits) (_ *Box, err error) {
 	return b, nil
 }
 
-// LoadBox returns the groups of a sandbox that an earlier daemon of the same name made. An absent one is
-// [fs.ErrNotExist].
+// LoadBox returns the groups of a sandbox that an earlier daemon of the same name made, or had begun to make: the groups
+// below the box may be missing. An absent one is [fs.ErrNotExist].
 func (t *Tree) LoadBox(id string) (*Box, error) {
 	if err := checkName("box", id); err != nil {
 		return nil, err
 	}
 	b := t.box(id)
-	for _, g := range []*Group{b.all, b.user} {
-		switch ok, err := t.d.exists(g.rel); {
-		case err != nil:
-			return nil, fmt.Errorf("load groups of box %s: %w", id, err)
-		case !ok:
-			return nil, fmt.Errorf("load groups of box %s: %s: %w", id, g.rel, fs.ErrNotExist)
-		}
+	switch ok, err := t.d.exists(b.all.rel); {
+	case err != nil:
+		return nil, fmt.Errorf("load groups of box %s: %w", id, err)
+	case !ok:
+		return nil, fmt.Errorf("load groups of box %s: %w", id, fs.ErrNotExist)
 	}
 	return b, nil
 }

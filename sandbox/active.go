@@ -49,8 +49,19 @@ func (a *active) Events(ctx context.Context, after uint64) iter.Seq2[Event, erro
 func (a *active) Cancel() {
 	a.mu.Lock()
 	a.cancel = true
+	stop := a.stop
 	a.mu.Unlock()
-	a.stop()
+	stop()
+}
+
+// started says how to stop a from now on; one that was cancelled before is stopped at once.
+func (a *active) started(stop context.CancelFunc) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.stop = stop
+	if a.cancel {
+		stop()
+	}
 }
 
 // update changes the record under its lock and returns a copy.

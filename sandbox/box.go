@@ -21,6 +21,10 @@ const (
 	programUID  = 1000
 	launcherUID = 1031
 	wideRoot    = 1 // the sandbox's root as the wide namespace sees it
+
+	// sharedOwner owns what all sandboxes see. None maps it: a sandbox whose agent was taken over can make its own
+	// mounts writable again, but not those files.
+	sharedOwner = 0
 )
 
 // startTime bounds how long a sandbox may take from its bundle to its agent's answer.

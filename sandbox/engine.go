@@ -135,8 +135,14 @@ var errDraining = errors.New("the daemon is stopping")
 // Reserve takes a place in the queue for client before its request is read.
 func (e *Engine) Reserve(client string) (*Place, error) { return e.admit.Reserve(client) }
 
-// Ready returns nil once a built-in static program has run in a sandbox, and why not otherwise.
+// Ready returns nil once a built-in static program has run in a sandbox and until Close, and why not otherwise.
 func (e *Engine) Ready() error {
+	e.mu.Lock()
+	closed := e.closed
+	e.mu.Unlock()
+	if closed {
+		return &Error{Op: "sandbox.Ready", Kind: KindUnavailable, Reason: "DRAINING", Msg: "the daemon is stopping"}
+	}
 	err := e.ready.Load()
 	if err == nil {
 		return &Error{Op: "sandbox.Ready", Kind: KindUnavailable, Reason: "STARTING", Msg: "starting: the first sandbox has not run yet", RetryAfter: time.Second}
@@ -161,6 +167,9 @@ func (e *Engine) Start(ctx context.Context, r Request) (_ Handle, err error) {
 	recipe, bad := e.recipe(r)
 	if bad != nil {
 		return nil, bad
+	}
+	if _, err := e.plan(r, recipe, Limits{}); err != nil { // what is wrong with the request is said now
+		return nil, err
 	}
 	a, known, err := e.register(ctx, r, recipe)
 	if err != nil {
@@ -215,7 +224,7 @@ func (e *Engine) launch(fn func(context.Context), a *active) bool {
 		return false
 	}
 	ctx, stop := context.WithCancel(e.ctx)
-	a.stop = stop
+	a.started(stop)
 	e.wg.Go(func() {
 		defer stop()
 		fn(ctx)

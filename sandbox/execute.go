@@ -88,9 +88,6 @@ func (e *Engine) concludeLocked(x *Execution, a *active, err error, ctx context.
 func (e *Engine) execute(ctx context.Context, a *active, recipe *images.Recipe) (b *box, err error) {
 	limits := a.Snapshot().Limits
 	compile := compileLimits(recipe, e.o.Policy)
-	if recipe.Compiled() && len(a.request.Files) == 0 && a.request.Code == "" {
-		return nil, &Error{Op: "sandbox.Execute", Kind: KindInvalid, Reason: "NO_CODE", Field: "code", Msg: "nothing to compile"}
-	}
 	plan, err := e.plan(a.request, recipe, limits)
 	if err != nil {
 		return nil, err

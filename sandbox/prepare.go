@@ -82,7 +82,7 @@ func (e *Engine) prepareOnce(r *images.Recipe, dir string) (err error) {
 	return nil
 }
 
-// fillPrepared runs the recipe's command with dir writable, then gives what it made to the image's root.
+// fillPrepared runs the recipe's command with dir writable, then gives what it made to an owner no sandbox maps.
 func (e *Engine) fillPrepared(r *images.Recipe, dir string) (err error) {
 	ctx := e.ctx
 	cmd, err := r.PrepareCommand()
@@ -108,7 +108,7 @@ func (e *Engine) fillPrepared(r *images.Recipe, dir string) (err error) {
 		return fmt.Errorf("the recipe's prepare command ended with exit code %d, signal %q, limits %v: %s", step.ExitCode, step.Signal, step.LimitsHit, step.Stderr)
 	}
 	e.log.Info("prepared a language", "lang", r.Name, "wall", step.Usage.Wall)
-	return chownTree(dir, wideRoot)
+	return chownTree(dir, sharedOwner)
 }
 
 // chownTree gives a tree to one id of the wide namespace. Links are not followed.

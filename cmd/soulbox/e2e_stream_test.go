@@ -123,7 +123,7 @@ os.write(1, b"three\n")
 }
 
 func testCancel(t *testing.T, d *daemon) {
-	e := d.stream(t.Context(), t, object{"language": "python", "code": "import time\nprint('up', flush=True)\ntime.sleep(60)"})
+	e := d.stream(t.Context(), t, object{"language": "python", "code": "import os, time\nos.write(1, b'up\\n')\ntime.sleep(60)"})
 	id := e.next(t).Started.ID
 	e.until(t, func(ev event) bool { return ev.Stdout != nil })
 	a := d.do(t, http.MethodPost, "/v1/executions/"+id+":cancel", nil)

@@ -136,7 +136,7 @@ func (c engineConfig) engineOptions(s *wide.Session, tree *cgroups.Tree) (sandbo
 	}
 	return sandbox.Options{
 		Version: version, IDs: sandbox.NewIDPool(s.Lock, blocks), Catalog: catalog,
-		Host:   images.HostOptions{UID: 1, GID: 1, Languages: catalog.Names()},
+		Host:   images.HostOptions{Languages: catalog.Names()},
 		RunDir: s.RunDir, CacheDir: c.cacheDir, IDBase: s.Range.UIDBase, Assets: assets.Open,
 		Admission: sandbox.AdmissionOptions{MaxQueue: c.maxQueue, MaxRunning: min(c.maxRunning, blocks), Memory: c.memory,
 			DiskFree: func() (uint64, error) { return diskFree(s.StateDir) }, DiskFloor: c.diskFloor},

@@ -27,6 +27,9 @@ import (
 // defaultListen is the daemon's address when nothing else was said.
 const defaultListen = "127.0.0.1:4444"
 
+// lastAnswers bounds how long clients may take to read what the last executions answered.
+const lastAnswers = 5 * time.Second
+
 func serveCommand(session *wide.Session) *cli.Command {
 	return &cli.Command{
 		Name:  "serve",
@@ -195,6 +198,7 @@ func serve(c *cli.Context, s *wide.Session) (err error) {
 	if err := writeEndpoint(s.StateDir, url); err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, removeEndpoint(s.StateDir)) }()
 	if s.Generation == 1 {
 		fmt.Println(url)
 	}
@@ -218,18 +222,25 @@ func listenAndDrain(ctx context.Context, e *engine, l net.Listener, h http.Handl
 	if err := systemd.Stopping("running executions may end"); err != nil {
 		log.Warn("the service manager was not told that the daemon stops", "err", err)
 	}
-	// Answers wait for their executions, so both end together; the engine bounds the wait.
-	done := make(chan error, 1)
-	go func() { done <- srv.Shutdown(context.Background()) }()
+	// The server stays until all is settled: it refuses new executions, and still shows and cancels those that run. The
+	// supervisor holds the socket, so a client of a server that is closed would wait for nothing.
 	err := e.Engine.Close(context.WithoutCancel(ctx))
-	select {
-	case e := <-done:
-		err = errors.Join(err, e)
-	case <-time.After(5 * time.Second): // a client that does not read its answer
-		err = errors.Join(err, srv.Close(), <-done)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastAnswers)
+	defer cancel()
+	if stuck := srv.Shutdown(last); stuck != nil {
+		log.Warn("a client did not read its answer", "err", stuck)
+		err = errors.Join(err, srv.Close())
 	}
 	<-failed // http.ErrServerClosed
 	return err
+}
+
+// removeEndpoint ends what writeEndpoint began.
+func removeEndpoint(stateDir string) error {
+	if err := os.Remove(filepath.Join(stateDir, endpointFile)); err != nil {
+		return fmt.Errorf("remove endpoint: %w", err)
+	}
+	return nil
 }
 
 func newLogger(format string) (*slog.Logger, error) {

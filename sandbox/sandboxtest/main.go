@@ -29,7 +29,12 @@ func Main(m *testing.M) {
 		fail(err)
 	}
 	if s != nil {
-		os.Exit(m.Run())
+		status := m.Run()
+		// Prepared files belong to subordinate ids: outside, a plain user could not remove them.
+		if err := os.RemoveAll(filepath.Join(s.StateDir, cacheName)); err != nil {
+			fail(err)
+		}
+		os.Exit(status)
 	}
 	status, err := outside()
 	if err != nil {
@@ -68,6 +73,9 @@ func outside() (status int, err error) {
 	}
 	return wide.Run(context.Background(), wide.Options{Args: os.Args[1:], StateDir: filepath.Join(dir, "state"), Range: ids, Lock: lock})
 }
+
+// cacheName is the cache's directory in the state directory, when SOULBOX_CACHE_DIR names no other.
+const cacheName = "cache"
 
 // treeName is the same inside and outside, and differs between test processes that run at once.
 func treeName() string { return "sandboxtest" }

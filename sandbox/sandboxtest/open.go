@@ -52,7 +52,7 @@ func Open(t testing.TB, change func(*sandbox.Options)) *Parts {
 	o := sandbox.Options{
 		Version: "test", Runtime: rt, Journal: p.Journal, Cgroups: tree, Catalog: catalog,
 		IDs:    sandbox.NewIDPool(s.Lock, sandbox.Blocks(s.Range.Count)),
-		Host:   images.HostOptions{UID: 1, GID: 1, Languages: catalog.Names()},
+		Host:   images.HostOptions{Languages: catalog.Names()},
 		RunDir: s.RunDir, CacheDir: cacheDir(s.StateDir), IDBase: s.Range.UIDBase, Assets: assets.Open,
 		Admission: sandbox.AdmissionOptions{Memory: 8 << 30},
 		Logger:    slog.New(slog.NewTextHandler(t.Output(), nil)),
@@ -89,5 +89,5 @@ func cacheDir(stateDir string) string {
 	if dir := os.Getenv("SOULBOX_CACHE_DIR"); filepath.IsAbs(dir) {
 		return dir
 	}
-	return filepath.Join(stateDir, "cache")
+	return filepath.Join(stateDir, cacheName)
 }

@@ -127,7 +127,7 @@ static void make_tree(uint32_t seq)
 /* make_proc mounts a proc of the slot's own. It has none of the container's masks, so they are made again. */
 static void make_proc(uint32_t seq, const char *hides, uint32_t n)
 {
-	static const char *const files[] = { "/proc/kcore", "/proc/keys", "/proc/key-users", "/proc/timer_list", "/proc/timer_stats",
+	static const char *const files[] = { "/proc/kcore", "/proc/interrupts", "/proc/keys", "/proc/key-users", "/proc/timer_list", "/proc/timer_stats",
 		"/proc/sched_debug", "/proc/latency_stats", "/proc/sysrq-trigger", "/proc/kpagecount", "/proc/kpageflags" };
 	static const char *const dirs[] = { "/proc/acpi", "/proc/scsi", "/proc/asound", "/sys/firmware",
 		"/sys/devices/virtual/powercap" };

@@ -1,0 +1,98 @@
+package main_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// refused runs a daemon that must not start, and returns what it says.
+func refused(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
+	out, err := cmd.CombinedOutput()
+	if ended, ok := errors.AsType[*exec.ExitError](err); !ok || ended.ExitCode() != 1 {
+		t.Errorf("%v: %v, want exit status 1; it says: %s", cmd.Args, err, out)
+	}
+	if strings.HasPrefix(string(out), "http://") {
+		t.Errorf("%v printed a URL: %s", cmd.Args, out)
+	}
+	return string(out)
+}
+
+func TestRefusesToStart(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	foreign := t.TempDir()
+	if err := os.WriteFile(filepath.Join(foreign, "supervisor.json"), []byte(`{"uidBase":3000000000,"gidBase":3000000000,"count":65536}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"port in use", []string{"--listen", taken.Addr().String()}, "address already in use"},
+		{"no such address", []string{"--listen", "nowhere"}, "--listen"},
+		{"state directory of other ids", []string{"--state-dir", foreign}, "belongs to ids 3000000000+65536"},
+		{"size", []string{"--max-memory", "much"}, `--max-memory "much" is not a size`},
+		{"log format", []string{"--log-format", "xml"}, "is not text or json"},
+		{"argument", []string{"extra"}, "takes no arguments"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			args := append([]string{"serve", "--listen", "127.0.0.1:0", "--state-dir", filepath.Join(t.TempDir(), "state")}, c.args...)
+			if said := refused(t, exec.Command(binary(t), args...)); !strings.Contains(said, c.want) {
+				t.Errorf("it says %q, want %q in it", said, c.want)
+			}
+		})
+	}
+}
+
+// TestStrict: --strict starts exactly where there is nothing to warn of.
+func TestStrict(t *testing.T) {
+	t.Parallel()
+	d := startDaemon(t)
+	info := decode[struct{ Warnings []struct{ Name string } }](t, d.get(t, "/v1/system/info"))
+	if len(info.Warnings) == 0 {
+		startDaemon(t, "--strict")
+		return
+	}
+	cmd := exec.Command(binary(t), "serve", "--strict", "--listen", "127.0.0.1:0", "--state-dir", filepath.Join(t.TempDir(), "state"))
+	if said := refused(t, cmd); !strings.Contains(said, "--strict") || !strings.Contains(said, info.Warnings[0].Name) {
+		t.Errorf("it says %q, want --strict and %s in it", said, info.Warnings[0].Name)
+	}
+}
+
+// TestUserWithoutSubordinateIDs: who has none is told the command that gives some.
+func TestUserWithoutSubordinateIDs(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("only root can be another user; the tests are run as root, too")
+	}
+	const uid = 64_321 // of nobody's
+	program, err := os.Open(binary(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer program.Close()
+	// By its descriptor: the user may not be able to enter the program's directory.
+	cmd := exec.Command("/proc/self/fd/3", "serve", "--listen", "127.0.0.1:0", "--state-dir", "/nonexistent/state")
+	cmd.ExtraFiles, cmd.Dir, cmd.Env = []*os.File{program}, "/", []string{"PATH=/usr/bin:/bin", "HOME=/nonexistent"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	said := refused(t, cmd)
+	for _, want := range []string{"no subordinate ids", fmt.Sprint(uid), "usermod --add-subuids", "--add-subgids"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("it says %q, want %q in it", said, want)
+		}
+	}
+}
