@@ -23,7 +23,7 @@ const (
 // HostOptions configure BuildHost. The zero value takes this machine's own files and names no language.
 type HostOptions struct {
 	Root      string   // the tree to take /usr and /etc from; default "/"
-	UID, GID  int      // owner of what is made: the ids that sandboxes map to their root; default 0, 0
+	UID, GID  int      // owner of what is made, best one that no sandbox maps; default: whoever makes it
 	Languages []string // names of the languages that get a mountpoint in [LangDir]
 }
 
@@ -36,7 +36,8 @@ type RootFS struct {
 }
 
 // hostDirs are the directories of the skeleton and their modes: mountpoints, and what programs expect to find. What a
-// slot keeps private (/work, /tmp, /dev/shm) is mounted there later, and so are the channel and SoulBox's programs.
+// slot keeps private (/work, /tmp, /dev/shm) is mounted there later, and so are the channel and SoulBox's programs. None
+// is open to all: the tree is shared, and read-only mounts are no protection from a sandbox's own root.
 func hostDirs(languages []string) []string {
 	dirs := []string{
 		"usr", "etc", "proc", "sys", "dev", "tmp", "run", "work", "var", "var/tmp", "home", "root", "mnt", "srv",
@@ -105,11 +106,6 @@ func (r *RootFS) top(root *os.Root, o HostOptions) error {
 	for _, d := range hostDirs(o.Languages) {
 		if err := mkdir(root, d); err != nil {
 			return err
-		}
-	}
-	for _, d := range []string{"tmp", "var/tmp"} {
-		if err := root.Chmod(d, 0o777|fs.ModeSticky); err != nil {
-			return fmt.Errorf("open directory to all: %w", err)
 		}
 	}
 	r.Mounts = append(r.Mounts, bindReadOnly(filepath.Join(o.Root, "usr"), "/usr"))

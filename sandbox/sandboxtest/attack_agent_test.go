@@ -1,0 +1,145 @@
+package sandboxtest_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/soulbox/soulbox/sandbox"
+	"github.com/soulbox/soulbox/sandbox/sandboxtest"
+)
+
+// TestAttacksOfAgents does what a program could do that had taken over its sandbox's agent: it enters a sandbox with
+// the agent's id and more than its capabilities, and tries to change what all sandboxes share.
+func TestAttacksOfAgents(t *testing.T) {
+	p := sandboxtest.Open(t, nil)
+	agent := runningAgent(t, p)
+	// Nothing but the test's own capabilities is needed to enter; what fails from then on fails for the agent too.
+	cmd := exec.CommandContext(t.Context(), "nsenter", "-t", strconv.Itoa(agent), "-U", "-m", "-S", "0", "-G", "0", "sh", "-c", `
+echo entered as $(id -u)
+for m in / /usr /.soulbin /opt/soulbox/bin /opt/soulbox/lang/go; do mount -o remount,bind,rw $m 2>/dev/null; done
+for d in / /etc /etc/ld.so.conf.d /var/tmp /srv /opt /usr /usr/bin /usr/lib /.soulbin /opt/soulbox/bin /opt/soulbox/lang /opt/soulbox/lang/go; do
+  touch $d/planted 2>/dev/null && echo planted $d && rm $d/planted
+done
+for f in /etc/passwd /etc/ld.so.cache /.soulbin/agent /.soulbin/launcher /opt/soulbox/bin/transpile; do
+  chmod 0777 $f 2>/dev/null && echo changed $f
+  (: >> $f) 2>/dev/null && echo opened $f
+done
+find /opt/soulbox/lang/go /opt/soulbox/bin /.soulbin /etc ! -type l -writable 2>/dev/null | head
+mknod /tmp/d c 1 3 2>/dev/null && cat /tmp/d && echo device
+echo done`)
+	out, err := cmd.CombinedOutput()
+	if err != nil || string(out) != "entered as 0\ndone\n" {
+		t.Errorf("%v, achieved:\n%s", err, out)
+	}
+}
+
+// TestAgentIsConfined reads what holds the agent and its launcher, from outside.
+func TestAgentIsConfined(t *testing.T) {
+	p := sandboxtest.Open(t, nil)
+	agent := runningAgent(t, p)
+	for _, want := range []string{"Seccomp:\t2\n", "CapInh:\t0000000000000000\n", "CapAmb:\t0000000000000000\n"} {
+		if b := status(t, agent); !strings.Contains(b, want) {
+			t.Errorf("the agent's status lacks %q:\n%s", want, b)
+		}
+	}
+	env, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(agent), "environ"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kv := range bytes.SplitSeq(bytes.TrimSuffix(env, []byte{0}), []byte{0}) {
+		if name, _, _ := strings.Cut(string(kv), "="); !slices.Contains([]string{"PATH", "HOME", "GOCOVERDIR"}, name) {
+			t.Errorf("the agent's environment has %s", name)
+		}
+	}
+	fds, err := filepath.Glob(filepath.Join("/proc", strconv.Itoa(agent), "fd", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range fds {
+		to, err := os.Readlink(fd)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // closed meanwhile
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		for _, bad := range []string{"store", "keys", "ids-", "supervisor", "runc", "soulbox-helper", "soulbox-config"} {
+			if strings.Contains(filepath.Base(to), bad) {
+				t.Errorf("the agent holds %s", to)
+			}
+		}
+	}
+}
+
+func status(t *testing.T, pid int) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// runningAgent starts a Go program, whose sandbox has a prepared directory, and returns the pid of its agent. The
+// test's end cancels it.
+func runningAgent(t *testing.T, p *sandboxtest.Parts) int {
+	t.Helper()
+	before := agents(t)
+	h, err := p.Engine.Start(t.Context(), sandbox.Request{Client: "test", Language: "go",
+		Code:   "package main\n\nimport \"time\"\n\nfunc main() { println(\"up\"); time.Sleep(time.Hour) }\n",
+		Limits: sandbox.Limits{WallTime: time.Minute}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := p.Engine.Cancel(context.Background(), sandbox.DefaultTenant, h.ID()); err != nil {
+			t.Error(err)
+		}
+	})
+	for ev, err := range h.Events(t.Context(), 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ev.Kind == sandbox.EventResult {
+			t.Fatalf("ended early: %+v", ev.Execution)
+		}
+		if ev.Kind == sandbox.EventStderr && !ev.Compile {
+			break
+		}
+	}
+	for pid := range agents(t) {
+		if !before[pid] {
+			return pid
+		}
+	}
+	t.Fatal("no agent runs")
+	return 0
+}
+
+// agents returns the pids of all agents in this wide namespace.
+func agents(t *testing.T) map[int]bool {
+	t.Helper()
+	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pids := map[int]bool{}
+	for _, name := range names {
+		if b, err := os.ReadFile(name); err == nil && bytes.HasPrefix(b, []byte("/.soulbin/agent\x00")) {
+			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			pids[pid] = true
+		}
+	}
+	return pids
+}
