@@ -64,11 +64,11 @@ func (e *Engine) concludeLocked(x *Execution, a *active, err error, ctx context.
 	x.State, x.EndedAt = StateDone, time.Now().UTC()
 	stopped := a.cancel || ctx.Err() != nil
 	switch bad, refused := errors.AsType[*Error](err); {
-	case stopped && x.Verdict != VerdictCancelled:
-		x.Verdict = VerdictCancelled
-		if x.Usage == (Usage{}) {
+	case stopped:
+		if x.Verdict != VerdictCancelled && x.Usage == (Usage{}) {
 			x.ExitCode = -1
 		}
+		x.Verdict = VerdictCancelled
 		if !a.cancel {
 			x.Detail = errDraining.Error()
 		}

@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -10,12 +11,20 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // refused runs a daemon that must not start, and returns what it says.
 func refused(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
-	out, err := cmd.CombinedOutput()
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(startWait, func() { _ = cmd.Process.Signal(syscall.SIGTERM) }) // it did start
+	defer late.Stop()
+	err, out := cmd.Wait(), said.Bytes()
 	if ended, ok := errors.AsType[*exec.ExitError](err); !ok || ended.ExitCode() != 1 {
 		t.Errorf("%v: %v, want exit status 1; it says: %s", cmd.Args, err, out)
 	}
@@ -31,7 +40,7 @@ func TestRefusesToStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	t.Cleanup(func() { taken.Close() }) // the parts run after this function has returned
 	foreign := t.TempDir()
 	if err := os.WriteFile(filepath.Join(foreign, "supervisor.json"), []byte(`{"uidBase":3000000000,"gidBase":3000000000,"count":65536}`), 0o600); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"time"
 
 	"github.com/soulbox/soulbox/sandbox"
@@ -74,6 +75,9 @@ func executionCodec() store.Codec[*sandbox.Execution] {
 			r, err := records.Decode(b)
 			if err != nil {
 				return nil, err
+			}
+			if r == nil {
+				return nil, errors.New("the record is null")
 			}
 			return r.execution(), nil
 		},
