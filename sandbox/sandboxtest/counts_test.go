@@ -65,7 +65,7 @@ func count(t *testing.T, p *sandboxtest.Parts) counts {
 		t.Fatal(err)
 	}
 	err = filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() && strings.Contains(path, "soulbox/sandboxtest") {
+		if tree := p.Cgroups.Path(); err == nil && d.IsDir() && tree != "" && strings.Contains(path+"/", tree+"/") {
 			c.Cgroups++
 		}
 		return nil

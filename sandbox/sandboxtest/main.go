@@ -68,6 +68,9 @@ func outside() (status int, err error) {
 		return 1, fmt.Errorf("make state directory: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := os.Setenv(treeVariable, fmt.Sprintf("sandboxtest-%d", os.Getpid())); err != nil {
+		return 1, fmt.Errorf("name the cgroups: %w", err)
+	}
 	if err := cgroups.Settle(cgroups.Options{Name: treeName()}); err != nil {
 		fmt.Fprintln(os.Stderr, "sandboxtest: cgroups are not settled:", err)
 	}
@@ -77,5 +80,9 @@ func outside() (status int, err error) {
 // cacheName is the cache's directory in the state directory, when SOULBOX_CACHE_DIR names no other.
 const cacheName = "cache"
 
-// treeName is the same inside and outside, and differs between test processes that run at once.
-func treeName() string { return "sandboxtest" }
+// treeVariable tells the inside the name that outside chose.
+const treeVariable = "SOULBOX_TEST_TREE"
+
+// treeName is the same inside and outside, and differs between test processes that run at once: an engine reaps
+// whatever it finds in its tree.
+func treeName() string { return os.Getenv(treeVariable) }
