@@ -11,7 +11,7 @@ var pureGo = [...]string{"cmd/soulbox", "cmd/soulbox-agent", "cmd/soulbox-transp
 // rules say for each folder which packages of the project its packages may import, beside those below the same folder.
 // A name stands for the package and everything below it. The longest folder that matches decides.
 var rules = map[string][]string{
-	"cmd":                   {"rpc", "sandbox", "images", "cgroups", "seccomp", "store", "systemd"},
+	"cmd":                   {"rpc", "sandbox", "images", "cgroups", "seccomp", "store", "systemd", "bench"},
 	"rpc":                   {"sandbox"},
 	"sandbox":               {"images", "cgroups", "seccomp"},
 	"sandbox/agent":         {}, // what is inside; its protocol lies below it
