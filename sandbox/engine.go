@@ -33,7 +33,6 @@ type Options struct {
 
 	RunDir   string                            // tmpfs that every id can reach
 	CacheDir string                            // what recipes prepared; kept across starts and shared by the daemons of one user
-	IDBase   uint32                            // host id behind wide id 1: prepared files belong to it
 	Assets   func(name string) ([]byte, error) // embedded programs: agent, launcher, transpile, ready
 
 	ProgramFilter []byte // BPF for programs

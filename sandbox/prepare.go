@@ -30,8 +30,7 @@ func (e *Engine) prepared(ctx context.Context, r *images.Recipe) (string, error)
 	if err != nil {
 		return "", err
 	}
-	// Files there belong to the image's shared ids, which differ from range to range.
-	dir := filepath.Join(e.o.CacheDir, "prepared", fmt.Sprintf("%s-%s-%d", r.Name, key, e.o.IDBase))
+	dir := filepath.Join(e.o.CacheDir, "prepared", r.Name+"-"+key)
 	if exists(dir) {
 		return dir, nil
 	}

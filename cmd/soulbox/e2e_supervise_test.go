@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"net/http"
 	"os"
 	"os/exec"
@@ -198,38 +199,28 @@ func TestSideBySide(t *testing.T) {
 	}
 }
 
-// TestKillUnderLoad kills the daemon while many executions run: what was acknowledged is there afterwards.
+// TestKillUnderLoad kills the daemon while 50 clients run programs: what was acknowledged is there afterwards.
 func TestKillUnderLoad(t *testing.T) {
 	d := startDaemon(t)
 	ctx, cancel := context.WithTimeout(t.Context(), answerWait)
 	defer cancel()
-	var mu sync.Mutex
-	answered, promised := map[string][]byte{}, []string{}
+	l := &acknowledged{answers: map[string][]byte{}, enough: make(chan struct{})}
 	var wg sync.WaitGroup
-	enough := make(chan struct{})
-	for i := range 8 {
+	for i := range 50 {
 		wg.Go(func() {
-			for range 100 {
+			for range 20 { // half of the clients wait, the others are promised a result; the queue holds them all
 				a, err := d.try(ctx, http.MethodPost, "/v1/executions", object{"language": "python", "code": "print(1)", "wait": i%2 == 0})
 				if err != nil || a.Status != http.StatusOK {
 					return // the daemon is gone
 				}
-				x := decode[result](t, a.Body)
-				mu.Lock()
-				if i%2 == 0 {
-					answered[x.ID] = a.Body
-				} else {
-					promised = append(promised, x.ID)
+				if err := l.note(a.Body); err != nil {
+					t.Errorf("answer %q: %v", a.Body, err)
 				}
-				if len(answered) == 12 {
-					close(enough)
-				}
-				mu.Unlock()
 			}
 		})
 	}
 	select {
-	case <-enough:
+	case <-l.enough:
 	case <-ctx.Done():
 		t.Fatal("too few answers")
 	}
@@ -239,22 +230,47 @@ func TestKillUnderLoad(t *testing.T) {
 	cancel()
 	wg.Wait()
 	d.awaitReady()
-	for id, body := range answered {
+	for id, body := range l.answers {
 		if got := d.get(t, "/v1/executions/"+id); string(got) != string(body) {
 			t.Errorf("answered before the kill, and now:\n%s\n%s", body, got)
 		}
 	}
-	for _, id := range promised {
+	for _, id := range l.promises {
 		if x := d.record(t, id); x.State != "STATE_DONE" {
 			t.Errorf("promised before the kill: %s is %s, want it done", id, x.State)
 		}
 	}
-	t.Logf("%d answers and %d promises kept", len(answered), len(promised))
+	t.Logf("%d answers and %d promises kept", len(l.answers), len(l.promises))
+}
+
+// acknowledged is what a daemon has told its clients.
+type acknowledged struct {
+	mu       sync.Mutex
+	answers  map[string][]byte // by id, of executions that were done
+	promises []string          // ids of those that were not
+	enough   chan struct{}     // closed at a number of answers
+}
+
+func (l *acknowledged) note(body []byte) error {
+	var x result
+	if err := json.Unmarshal(body, &x); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if x.State != "STATE_DONE" {
+		l.promises = append(l.promises, x.ID)
+		return nil
+	}
+	if l.answers[x.ID] = body; len(l.answers) == 30 {
+		close(l.enough)
+	}
+	return nil
 }
 
 // leftovers are what must be the same before and after a load.
 type leftovers struct {
-	Processes, Mounts, Descriptors, Goroutines, Directories, Cgroups int
+	Processes, Mounts, Descriptors, Locks, Goroutines, Directories, Cgroups int
 }
 
 func (d *daemon) leftovers(t *testing.T) (n leftovers) {
@@ -287,7 +303,22 @@ func (d *daemon) leftovers(t *testing.T) (n leftovers) {
 			}
 		}
 	}
+	n.Locks = d.locks(t)
 	n.Goroutines = decode[struct{ Goroutines int }](t, d.get(t, "/v1/system/info")).Goroutines
+	return n
+}
+
+// locks counts the blocks of ids that the daemon has locked, which its descriptors' descriptions list.
+func (d *daemon) locks(t *testing.T) (n int) {
+	t.Helper()
+	infos, err := filepath.Glob("/proc/" + strconv.Itoa(d.serving()) + "/fdinfo/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, info := range infos {
+		b, _ := os.ReadFile(info) // one that was closed meanwhile holds none
+		n += bytes.Count(b, []byte("OFDLCK"))
+	}
 	return n
 }
 
@@ -319,6 +350,7 @@ func TestNothingIsLeft(t *testing.T) {
 	if !poll(d.exited, stopWait, func() bool {
 		after = d.leftovers(t)
 		return after.Processes <= before.Processes && after.Mounts <= before.Mounts && after.Descriptors <= before.Descriptors &&
+			after.Locks <= before.Locks &&
 			after.Goroutines <= before.Goroutines && after.Directories <= before.Directories && after.Cgroups <= before.Cgroups
 	}) {
 		t.Errorf("something is left (-before +after):\n%s", cmp.Diff(before, after))

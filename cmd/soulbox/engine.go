@@ -137,7 +137,7 @@ func (c engineConfig) engineOptions(s *wide.Session, tree *cgroups.Tree) (sandbo
 	return sandbox.Options{
 		Version: version, IDs: sandbox.NewIDPool(s.Lock, blocks), Catalog: catalog,
 		Host:   images.HostOptions{Languages: catalog.Names()},
-		RunDir: s.RunDir, CacheDir: c.cacheDir, IDBase: s.Range.UIDBase, Assets: assets.Open,
+		RunDir: s.RunDir, CacheDir: c.cacheDir, Assets: assets.Open,
 		Admission: sandbox.AdmissionOptions{MaxQueue: c.maxQueue, MaxRunning: min(c.maxRunning, blocks), Memory: c.memory,
 			DiskFree: func() (uint64, error) { return diskFree(s.StateDir) }, DiskFloor: c.diskFloor},
 		Policy: c.policy, Drain: c.drain, Features: hostFeatures(tree), Logger: c.log,

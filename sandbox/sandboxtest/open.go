@@ -53,7 +53,7 @@ func Open(t testing.TB, change func(*sandbox.Options)) *Parts {
 		Version: "test", Runtime: rt, Journal: p.Journal, Cgroups: tree, Catalog: catalog,
 		IDs:    sandbox.NewIDPool(s.Lock, sandbox.Blocks(s.Range.Count)),
 		Host:   images.HostOptions{Languages: catalog.Names()},
-		RunDir: s.RunDir, CacheDir: cacheDir(s.StateDir), IDBase: s.Range.UIDBase, Assets: assets.Open,
+		RunDir: s.RunDir, CacheDir: cacheDir(s.StateDir), Assets: assets.Open,
 		Admission: sandbox.AdmissionOptions{Memory: 8 << 30},
 		Logger:    slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
