@@ -30,7 +30,15 @@ func (e *Engine) prepared(ctx context.Context, r *images.Recipe) (string, error)
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(e.o.CacheDir, "prepared", r.Name+"-"+key)
+	parent := filepath.Join(e.o.CacheDir, "prepared")
+	if err := os.MkdirAll(parent, 0o700); err != nil {
+		return "", fmt.Errorf("prepare %s: %w", r.Name, err)
+	}
+	// What others could put there would be part of every program.
+	if !ownDirectory(parent, os.Getuid()) {
+		return "", fmt.Errorf("prepare %s: %s must be a directory of the daemon's user that only it can write to", r.Name, parent)
+	}
+	dir := filepath.Join(parent, r.Name+"-"+key)
 	if exists(dir) {
 		return dir, nil
 	}
@@ -46,9 +54,6 @@ func (e *Engine) prepared(ctx context.Context, r *images.Recipe) (string, error)
 // prepareOnce makes dir under a lock that other processes respect. It runs on the engine's time, not on a caller's:
 // who waits for it may go away.
 func (e *Engine) prepareOnce(r *images.Recipe, dir string) (err error) {
-	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
-		return fmt.Errorf("prepare %s: %w", r.Name, err)
-	}
 	lock, err := os.OpenFile(dir+".lock", os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return fmt.Errorf("prepare %s: %w", r.Name, err)

@@ -16,6 +16,10 @@ import (
 	"github.com/soulbox/soulbox/sandbox/agent/agentpb"
 )
 
+// usageRest is the least time between two reports of usage that are passed on: callers keep them, and an agent that was
+// taken over could send any number.
+const usageRest = 500 * time.Millisecond
+
 // Slot is one slot of a sandbox. Its methods can be called from any goroutine.
 type Slot struct {
 	c  *Client
@@ -133,6 +137,7 @@ func (s *Slot) Run(ctx context.Context, cmd Command, fn func(Event)) (Exit, erro
 	}
 	defer stream.Close()
 	left := cmd.OutputBytes
+	var told time.Time // when fn last had usage
 	for stream.Receive() {
 		if end := stream.Msg().GetEnd(); end != nil {
 			return exitFrom(end), nil
@@ -140,6 +145,12 @@ func (s *Slot) Run(ctx context.Context, cmd Command, fn func(Event)) (Exit, erro
 		ev, n := eventFrom(stream.Msg())
 		if left -= n; left < 0 {
 			return Exit{}, fmt.Errorf("run in slot: the agent delivered more than %d bytes of output", cmd.OutputBytes)
+		}
+		if ev.Usage != nil {
+			if time.Since(told) < usageRest {
+				continue
+			}
+			told = time.Now()
 		}
 		if fn != nil && (ev.Started || n > 0 || ev.Usage != nil) {
 			fn(ev)
