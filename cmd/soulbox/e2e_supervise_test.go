@@ -296,15 +296,30 @@ func (d *daemon) leftovers(t *testing.T) (n leftovers) {
 			t.Fatal(err)
 		}
 		n.Mounts += bytes.Count(b, []byte("\n"))
-		for line := range bytes.Lines(b) { // the run directory, as inner sees it
-			if f := bytes.Fields(line); pid == d.inner() && bytes.HasSuffix(bytes.TrimSpace(line), []byte("inode64")) && len(f) > 4 {
-				boxes, _ := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pid), "root", string(f[4]), "boxes"))
-				n.Directories += len(boxes)
-			}
-		}
 	}
+	n.Directories = d.boxes(t)
 	n.Locks = d.locks(t)
 	n.Goroutines = decode[struct{ Goroutines int }](t, d.get(t, "/v1/system/info")).Goroutines
+	return n
+}
+
+// boxes counts the directories of sandboxes in the run directory, as inner sees it.
+func (d *daemon) boxes(t *testing.T) (n int) {
+	t.Helper()
+	proc := "/proc/" + strconv.Itoa(d.inner())
+	b, err := os.ReadFile(proc + "/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range bytes.Lines(b) {
+		if before, _, ok := bytes.Cut(line, []byte(" - tmpfs soulbox ")); ok {
+			dirs, err := os.ReadDir(filepath.Join(proc, "root", string(bytes.Fields(before)[4]), "boxes"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += len(dirs)
+		}
+	}
 	return n
 }
 
@@ -328,6 +343,12 @@ func TestNothingIsLeft(t *testing.T) {
 	d := startDaemon(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
+	// What is to be counted must be seen while there is some.
+	id := d.sleeper(t)
+	if n := d.leftovers(t); n.Directories == 0 || n.Locks == 0 || n.Processes < 7 {
+		t.Fatalf("with one program running there is %+v, want a directory, a lock and 7 processes or more", n)
+	}
+	d.do(t, http.MethodPost, "/v1/executions/"+id+":cancel", object{}).want(t, http.StatusOK)
 	client := &bench.Client{URL: d.url, Key: testKey, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
 	warm := bench.Load(ctx, client, bench.LoadOptions{N: 40, Concurrency: 20, Seed: 1})
 	if warm.Right != warm.Executions {
