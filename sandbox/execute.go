@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/soulbox/soulbox/images"
@@ -169,15 +170,17 @@ func (e *Engine) runStep(ctx context.Context, a *active, b *box, recipe *images.
 func (e *Engine) plan(r Request, recipe *images.Recipe, l Limits) (images.Plan, error) {
 	in := images.PlanInput{
 		Code: []byte(r.Code), Entrypoint: r.Entrypoint, Args: r.Args, Env: r.Env,
-		Programs: e.langs.programs(recipe), Memory: l.Memory,
+		Programs: e.langs.programs(recipe), CompileMemory: compileLimits(recipe, e.o.Policy).Memory, Memory: l.Memory,
 	}
 	for _, f := range r.Files {
 		in.Files = append(in.Files, f.Path)
-		if r.Code == "" && f.Path == r.Entrypoint {
-			in.Code = f.Content
-		}
 	}
 	p, err := recipe.Plan(in)
+	// Only the plan knows which of the files is the entrypoint, whose content can change the plan.
+	if i := slices.IndexFunc(r.Files, func(f File) bool { return f.Path == p.Entrypoint }); err == nil && i >= 0 {
+		in.Code = r.Files[i].Content
+		p, err = recipe.Plan(in)
+	}
 	if errors.Is(err, images.ErrPlan) {
 		return p, &Error{Op: "sandbox.Start", Kind: KindInvalid, Reason: "BAD_ENTRYPOINT", Field: "entrypoint", Msg: err.Error()}
 	}

@@ -69,6 +69,10 @@ func (e *Engine) step(ctx context.Context, a *active, b *box, spec stepSpec) (*s
 	if err != nil {
 		return nil, nil, fmt.Errorf("sandbox %s: %w", b.id, err)
 	}
+	if exit.StartErrno != 0 { // told like output, since what is told live and what is recorded must agree
+		msg := "soulbox: cannot start the program: " + exit.StartError() + "\n"
+		emit(client.Event{Stderr: []byte(msg)[:min(int64(len(msg)), spec.limits.Output)]})
+	}
 	stats, err := s.group.Stats()
 	if err != nil {
 		return nil, nil, fmt.Errorf("read usage of sandbox %s: %w", b.id, err)
@@ -159,7 +163,6 @@ func fillStep(out *Step, exit client.Exit, stats cgroups.Stats, has cgroups.Enfo
 		if exit.StartErrno == unix.ENOENT {
 			out.ExitCode = 127
 		}
-		out.Stderr = append(out.Stderr, "soulbox: cannot start the program: "+exit.StartError()+"\n"...)
 	case exit.Status.Exited():
 		out.ExitCode = exit.Status.ExitStatus()
 	case exit.Status.Signaled():

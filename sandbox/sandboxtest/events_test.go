@@ -190,6 +190,8 @@ func TestRefusals(t *testing.T) {
 			sandbox.KindInvalid, "limits.memoryBytes"},
 		{"a path out of the work directory", sandbox.Request{Language: "python", Files: []sandbox.File{{Path: "../x"}}},
 			sandbox.KindInvalid, "files[0].path"},
+		{"files without an entrypoint", sandbox.Request{Language: "python", Files: []sandbox.File{{Path: "a.txt"}, {Path: "b.txt"}}},
+			sandbox.KindInvalid, "entrypoint"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := p.Engine.Start(t.Context(), c.request)
