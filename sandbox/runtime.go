@@ -3,7 +3,7 @@ package sandbox
 import "context"
 
 // Runtime starts and ends the containers that sandboxes live in. An implementation is safe for concurrent use, and
-// passes sandboxtest.Suite.
+// passes the tests of package sandboxtest.
 type Runtime interface {
 	// Info says what the runtime can do on this host.
 	Info() RuntimeInfo
