@@ -1,8 +1,7 @@
 # SoulBox. `make run` shows it at work, `make test` runs everything as CI does; `make help` lists the rest.
 #
 # Go 1.26 is the one prerequisite: `deps` installs the others as root, or says what to install.
-# Two directories are written: bin/ (what was built) and out/ (everything in between); .cache/ keeps tools and the
-# state of `make serve`.
+# Written are bin/ (what was built), out/ (everything in between) and .cache/ (tools, kept by `make clean`).
 
 SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -54,8 +53,8 @@ run: deps build ## run one small program of each language through the API, and p
 	@$(GO) run ./.ci/demo -soulbox bin/soulbox -programs docs/examples
 
 .PHONY: serve
-serve: build ## start a daemon on 127.0.0.1:8080; Ctrl-C stops it
-	bin/soulbox serve --state-dir .cache/state --listen 127.0.0.1:8080
+serve: build ## start a daemon on 127.0.0.1:4444; Ctrl-C stops it
+	bin/soulbox serve
 
 .PHONY: deps
 deps: ## install what building and running need (as root; otherwise say what to install)
@@ -144,4 +143,4 @@ test-vm: build ## limits on a delegated cgroup v2 tree, as a plain user, in a sm
 
 .PHONY: bench
 bench: build ## measure what an execution costs, beside the bare interpreter
-	$(GO) run ./bench -soulbox bin/soulbox
+	@.ci/bench
