@@ -269,6 +269,33 @@ func TestNamesInUseAndLeftBehind(t *testing.T) {
 	}
 }
 
+// A daemon that was killed while it removed a box leaves it in some hierarchies only. The next one must get rid of it.
+func TestHalfRemovedBox(t *testing.T) {
+	tree := openTree(t)
+	box := newBox(t, tree, Limits{})
+	for _, g := range []*Group{box.User(), box.Agent(), box.Group()} {
+		if err := os.Remove(g.Dirs()[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left, err := tree.Boxes()
+	if err != nil || len(left) > len(box.Group().Dirs())-1 {
+		t.Fatalf("Boxes() = %v, %v, want the box where it still has a directory", left, err)
+	}
+	for _, name := range left {
+		b, err := tree.LoadBox(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(b.Kill(t.Context()), b.Remove(t.Context())); err != nil {
+			t.Error(err)
+		}
+	}
+	if left, err = tree.Boxes(); err != nil || len(left) != 0 {
+		t.Errorf("Boxes() afterwards = %v, %v, want none", left, err)
+	}
+}
+
 // The smallest limit that is allowed, 4 MiB, is enough for a static C program. It needs gcc.
 func TestStaticProgramIn4MiB(t *testing.T) {
 	slot := newSlot(t, newBox(t, openTree(t), Limits{Memory: 4 * mib}), "slot-1", Limits{Memory: 4 * mib})

@@ -104,7 +104,15 @@ func (d *v1) everywhere(rel string) []string {
 
 func (d *v1) name(rel string) string { return path.Join(d.rel, rel) }
 
-func (d *v1) exists(rel string) (bool, error) { return groupExists(d.dir("memory", rel)) }
+// exists finds what is left of a group in any hierarchy: making and removing one takes a step for each.
+func (d *v1) exists(rel string) (bool, error) {
+	for _, dir := range d.everywhere(rel) {
+		if ok, err := groupExists(dir); ok || err != nil {
+			return ok, err
+		}
+	}
+	return false, nil
+}
 
 func (d *v1) children(rel string) ([]string, error) {
 	var all []string

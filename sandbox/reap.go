@@ -41,7 +41,10 @@ func (e *Engine) reap(ctx context.Context) error {
 	}
 	for _, name := range names {
 		b, err := e.o.Cgroups.LoadBox(name)
-		if err == nil {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue // what the earlier daemon began to remove went on without it
+		case err == nil:
 			err = errors.Join(b.Kill(ctx), b.Remove(ctx))
 		}
 		if err != nil {
