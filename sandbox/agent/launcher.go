@@ -27,14 +27,59 @@ type launcher struct {
 	conn   *net.UnixConn
 	dead   <-chan struct{} // closed when the slot's pid namespace is dead and reaped
 
-	tree    chan []*os.File // cap 1
-	ready   chan report     // cap 1: READY or FAILED
-	started chan report     // cap 1
-	exited  chan report     // cap 1
-	total   chan report     // cap 1
+	tree  chan []*os.File // cap 1
+	ready chan report     // cap 1: READY or FAILED
+	total chan report     // cap 1
 
 	kill sync.Once
 	done sync.WaitGroup // the reading goroutine
+
+	mu    sync.Mutex
+	seq   uint32
+	waits map[uint32]*awaited // by the number of the request
+}
+
+// awaited is what a launcher will report about one request.
+type awaited struct {
+	seq     uint32
+	started chan report // cap 1: STARTED or SIGNALLED
+	exited  chan report // cap 1
+}
+
+// expect numbers a request and makes a place for the reports on it; forget gives it up.
+func (l *launcher) expect() *awaited {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seq++
+	w := &awaited{seq: l.seq, started: make(chan report, 1), exited: make(chan report, 1)}
+	l.waits[w.seq] = w
+	return w
+}
+
+func (l *launcher) forget(w *awaited) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.waits, w.seq)
+}
+
+// place returns where a report goes, nil when nobody waits for it.
+func (l *launcher) place(r report) chan report {
+	switch r.kind {
+	case msgReady, msgFailed:
+		return l.ready
+	case msgTotal:
+		return l.total
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := l.waits[r.seq]
+	switch {
+	case w == nil:
+		return nil
+	case r.kind == msgExited:
+		return w.exited
+	}
+	return w.started
 }
 
 // startLauncher starts path in namespaces of its own.
@@ -56,7 +101,7 @@ func startLauncher(r *reaper, path string) (_ *launcher, err error) {
 	defer null.Close()
 	l := &launcher{
 		reaper: r, conn: c.(*net.UnixConn), tree: make(chan []*os.File, 1),
-		ready: make(chan report, 1), started: make(chan report, 1), exited: make(chan report, 1), total: make(chan report, 1),
+		ready: make(chan report, 1), total: make(chan report, 1), waits: map[uint32]*awaited{},
 	}
 	l.pid, l.dead, err = r.start(func() (int, error) {
 		return syscall.ForkExec(path, []string{"launcher"}, &syscall.ProcAttr{
@@ -73,8 +118,8 @@ func startLauncher(r *reaper, path string) (_ *launcher, err error) {
 	return l, nil
 }
 
-// read delivers reports until the launcher is gone. Each channel holds the one report of its kind that a slot can
-// have; what comes beyond that is dropped.
+// read delivers reports until the launcher is gone. Each channel holds the one report of its kind that there can be;
+// what comes beyond that, or is not waited for, is dropped.
 func (l *launcher) read() {
 	buf, oob := make([]byte, reportSize+1), make([]byte, unix.CmsgSpace(2*4))
 	for {
@@ -91,7 +136,6 @@ func (l *launcher) read() {
 			return
 		}
 		r.at = at
-		to := map[uint32]chan report{msgReady: l.ready, msgFailed: l.ready, msgStarted: l.started, msgExited: l.exited, msgTotal: l.total}[r.kind]
 		if r.kind == msgTree {
 			select {
 			case l.tree <- files:
@@ -102,7 +146,7 @@ func (l *launcher) read() {
 		}
 		closeAll(files)
 		select {
-		case to <- r:
+		case l.place(r) <- r: // never, when there is no place
 		default:
 		}
 	}
@@ -126,7 +170,7 @@ func (l *launcher) send(msg []byte, files []*os.File) error {
 // prepare has the launcher make the slot and returns its work directory and its /proc. A slot that does not come
 // about because ctx ends is killed.
 func (l *launcher) prepare(ctx context.Context, m prepareMessage, cgroups []*os.File) (tree []*os.File, err error) {
-	if err := l.send(m.encode(1), cgroups); err != nil {
+	if err := l.send(m.encode(0), cgroups); err != nil {
 		return nil, err
 	}
 	select {

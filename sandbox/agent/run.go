@@ -33,6 +33,7 @@ type run struct {
 	base    space // what SoulBox wrote
 	out     *output
 	stdin   *os.File
+	reports *awaited // of the launcher on this run
 	started report
 
 	mu        sync.Mutex
@@ -93,6 +94,7 @@ func (r *run) running() bool { return r.started.kind == msgStarted && r.started.
 func (r *run) start(ctx context.Context) error {
 	m := runMessage{
 		size: uint64(r.base.used + roundUp(r.spec.disk)), inodes: uint64(r.base.inodesUsed + r.spec.inodes),
+		uid: uint32(r.s.uid), gid: uint32(r.s.gid), groups: []uint32{uint32(r.s.gid)},
 		rlimits: r.spec.rlimits, argv: r.spec.argv, env: r.spec.env, dir: r.spec.dir,
 	}
 	payload, err := memfd(m.payload())
@@ -108,15 +110,16 @@ func (r *run) start(ctx context.Context) error {
 	r.stdin = ours[0]
 	r.out = newOutput(ours[1], ours[2], r.spec.output, r.s.kill)
 	// A launcher that is gone cannot be told; its death says more than the error.
-	sendErr := r.s.launcher.send(m.encode(2, len(m.payload())), append(theirs, payload))
+	r.reports = r.s.launcher.expect()
+	sendErr := r.s.launcher.send(m.encode(r.reports.seq, len(m.payload())), append(theirs, payload))
 	select {
-	case r.started = <-r.s.launcher.started:
+	case r.started = <-r.reports.started:
 	case failed := <-r.s.launcher.ready:
 		err = failed.err()
 	case <-r.s.launcher.dead:
 		r.s.launcher.done.Wait()
 		select {
-		case r.started = <-r.s.launcher.started:
+		case r.started = <-r.reports.started:
 		case failed := <-r.s.launcher.ready:
 			err = failed.err()
 		default:
@@ -175,7 +178,7 @@ func (r *run) supervise(ctx context.Context) *agentpb.End {
 	var exit report
 	if r.running() {
 		select {
-		case exit = <-l.exited:
+		case exit = <-r.reports.exited:
 		case <-l.dead:
 		case <-ctx.Done():
 			r.s.kill()
@@ -185,7 +188,7 @@ func (r *run) supervise(ctx context.Context) *agentpb.End {
 	l.end()
 	if exit.kind == 0 {
 		select {
-		case exit = <-l.exited:
+		case exit = <-r.reports.exited:
 		default:
 		}
 	}

@@ -16,15 +16,23 @@ const (
 	msgPrepare = 1
 	msgRun     = 2
 	msgKill    = 3
+	msgSignal  = 4
 
-	msgTree    = 16 // the work directory and /proc, as two descriptors
-	msgReady   = 17
-	msgStarted = 18
-	msgExited  = 19
-	msgTotal   = 20 // all is dead and counted
-	msgFailed  = 21
+	msgTree      = 16 // the work directory and /proc, as two descriptors
+	msgReady     = 17
+	msgStarted   = 18
+	msgExited    = 19
+	msgTotal     = 20 // all is dead and counted
+	msgFailed    = 21
+	msgSignalled = 22
+
+	flagSession   = 1 // of PREPARE
+	flagTerminal  = 1 // of RUN
+	flagGroup     = 1 // of SIGNAL: the whole process group
+	flagEverybody = 2 // of SIGNAL: every process in the slot
 
 	maxFilter  = 4096 // instructions, the kernel's own bound
+	maxGroups  = 64
 	maxLimits  = 64
 	maxHides   = 64
 	maxPath    = 4095
@@ -67,7 +75,7 @@ func parseReport(b []byte) (report, error) {
 	if _, err := binary.Decode(b, binary.NativeEndian, &w); err != nil {
 		return report{}, fmt.Errorf("read report of launcher: %w", err)
 	}
-	if w.Kind < msgTree || w.Kind > msgFailed || w.Errno < 0 || w.User < 0 || w.System < 0 || w.RSS < 0 || w.TreeUser < 0 || w.TreeSystem < 0 {
+	if w.Kind < msgTree || w.Kind > msgSignalled || w.Errno < 0 || w.User < 0 || w.System < 0 || w.RSS < 0 || w.TreeUser < 0 || w.TreeSystem < 0 {
 		return report{}, fmt.Errorf("read report of launcher: kind %d or a number is out of range", w.Kind)
 	}
 	label, _, _ := bytes.Cut(w.Label[:], []byte{0})
@@ -93,6 +101,8 @@ type prepareMessage struct {
 	filter               []byte
 	hostname             string
 	hides                []string
+	session              bool
+	keep                 uint64 // capabilities that stay in the bounding set
 }
 
 func (m prepareMessage) validate() error {
@@ -118,7 +128,12 @@ func (m prepareMessage) validate() error {
 
 func (m prepareMessage) encode(seq uint32) []byte {
 	var b []byte
-	for _, n := range []uint32{msgPrepare, seq, m.uid, m.gid, m.launcherID, uint32(m.cgroups), uint32(len(m.filter) / 8), uint32(len(m.hides))} {
+	var flags uint32
+	if m.session {
+		flags = flagSession
+	}
+	for _, n := range []uint32{msgPrepare, seq, m.uid, m.gid, m.launcherID, uint32(m.cgroups), uint32(len(m.filter) / 8), uint32(len(m.hides)),
+		flags, uint32(m.keep), uint32(m.keep >> 32)} {
 		b = binary.NativeEndian.AppendUint32(b, n)
 	}
 	b = append(b, m.filter...)
@@ -137,6 +152,9 @@ type rlimit struct {
 // runMessage describes a program to the launcher.
 type runMessage struct {
 	size, inodes uint64 // final size of the tmpfs
+	uid, gid     uint32
+	groups       []uint32
+	terminal     bool // stdio is a terminal, and becomes the program's own
 	rlimits      []rlimit
 	argv, env    []string
 	dir          string
@@ -161,6 +179,8 @@ func (m runMessage) validate() error {
 			total, len(m.argv)+len(m.env), maxStrings, maxArgs)
 	case len(m.rlimits) > maxLimits:
 		return fmt.Errorf("%d rlimits are more than %d", len(m.rlimits), maxLimits)
+	case len(m.groups) > maxGroups:
+		return fmt.Errorf("%d groups are more than %d", len(m.groups), maxGroups)
 	}
 	return nil
 }
@@ -172,6 +192,13 @@ func (m runMessage) payload() []byte {
 		b = binary.NativeEndian.AppendUint64(b, uint64(r.resource))
 		b = binary.NativeEndian.AppendUint64(b, r.soft)
 		b = binary.NativeEndian.AppendUint64(b, r.hard)
+	}
+	for i := range (len(m.groups) + 1) / 2 * 2 { // an even number, so that what follows is aligned
+		var g uint32
+		if i < len(m.groups) {
+			g = m.groups[i]
+		}
+		b = binary.NativeEndian.AppendUint32(b, g)
 	}
 	// Written out, so that the pages the launcher puts its pointers into are charged to the agent.
 	b = append(b, make([]byte, 8*(len(m.argv)+len(m.env)+2))...)
@@ -189,8 +216,21 @@ func (m runMessage) encode(seq uint32, payload int) []byte {
 	b = binary.NativeEndian.AppendUint32(b, seq)
 	b = binary.NativeEndian.AppendUint64(b, m.size)
 	b = binary.NativeEndian.AppendUint64(b, m.inodes)
-	for _, n := range []int{len(m.rlimits), len(m.argv), len(m.env), payload} {
-		b = binary.NativeEndian.AppendUint32(b, uint32(n))
+	var flags uint32
+	if m.terminal {
+		flags = flagTerminal
+	}
+	for _, n := range []uint32{uint32(len(m.rlimits)), uint32(len(m.argv)), uint32(len(m.env)), uint32(payload), m.uid, m.gid, uint32(len(m.groups)), flags} {
+		b = binary.NativeEndian.AppendUint32(b, n)
+	}
+	return b
+}
+
+// signalMessage asks for a signal to the process pid that RUN started, or to those that flags say.
+func signalMessage(seq uint32, pid int32, signal unix.Signal, flags uint32) []byte {
+	b := binary.NativeEndian.AppendUint32(nil, msgSignal)
+	for _, n := range []uint32{seq, uint32(pid), uint32(signal), flags} {
+		b = binary.NativeEndian.AppendUint32(b, n)
 	}
 	return b
 }

@@ -4,8 +4,7 @@
 // 	protoc        (unknown)
 // source: process/process.proto
 
-// What E2B's envd calls a process, as far as slots need it. Names and numbers are envd's, so that its clients can be
-// served with the same messages.
+// What E2B's envd calls a process. Names and numbers are envd's, so that its clients are served with these messages.
 
 package agentpb
 
@@ -24,6 +23,56 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Signal is what can be sent; the numbers are Linux's.
+type Signal int32
+
+const (
+	Signal_SIGNAL_UNSPECIFIED Signal = 0
+	Signal_SIGNAL_SIGKILL     Signal = 9
+	Signal_SIGNAL_SIGTERM     Signal = 15
+)
+
+// Enum value maps for Signal.
+var (
+	Signal_name = map[int32]string{
+		0:  "SIGNAL_UNSPECIFIED",
+		9:  "SIGNAL_SIGKILL",
+		15: "SIGNAL_SIGTERM",
+	}
+	Signal_value = map[string]int32{
+		"SIGNAL_UNSPECIFIED": 0,
+		"SIGNAL_SIGKILL":     9,
+		"SIGNAL_SIGTERM":     15,
+	}
+)
+
+func (x Signal) Enum() *Signal {
+	p := new(Signal)
+	*p = x
+	return p
+}
+
+func (x Signal) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Signal) Descriptor() protoreflect.EnumDescriptor {
+	return file_process_process_proto_enumTypes[0].Descriptor()
+}
+
+func (Signal) Type() protoreflect.EnumType {
+	return &file_process_process_proto_enumTypes[0]
+}
+
+func (x Signal) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Signal.Descriptor instead.
+func (Signal) EnumDescriptor() ([]byte, []int) {
+	return file_process_process_proto_rawDescGZIP(), []int{0}
+}
+
 // ProcessConfig says what to execute.
 type ProcessConfig struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -31,9 +80,9 @@ type ProcessConfig struct {
 	Cmd string `protobuf:"bytes,1,opt,name=cmd,proto3" json:"cmd,omitempty"`
 	// argv from 1 on.
 	Args []string `protobuf:"bytes,2,rep,name=args,proto3" json:"args,omitempty"`
-	// The whole environment.
+	// The environment; in a session beside the session's own.
 	Envs map[string]string `protobuf:"bytes,3,rep,name=envs,proto3" json:"envs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// The working directory; absolute.
+	// The working directory. In a session it may begin with "~" or be relative to the user's home, which is the default.
 	Cwd           *string `protobuf:"bytes,4,opt,name=cwd,proto3,oneof" json:"cwd,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -97,6 +146,266 @@ func (x *ProcessConfig) GetCwd() string {
 	return ""
 }
 
+// PTY asks for a terminal.
+type PTY struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Size          *PTY_Size              `protobuf:"bytes,1,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PTY) Reset() {
+	*x = PTY{}
+	mi := &file_process_process_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PTY) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PTY) ProtoMessage() {}
+
+func (x *PTY) ProtoReflect() protoreflect.Message {
+	mi := &file_process_process_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PTY.ProtoReflect.Descriptor instead.
+func (*PTY) Descriptor() ([]byte, []int) {
+	return file_process_process_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *PTY) GetSize() *PTY_Size {
+	if x != nil {
+		return x.Size
+	}
+	return nil
+}
+
+// ListRequest is empty.
+type ListRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRequest) Reset() {
+	*x = ListRequest{}
+	mi := &file_process_process_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRequest) ProtoMessage() {}
+
+func (x *ListRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_process_process_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
+func (*ListRequest) Descriptor() ([]byte, []int) {
+	return file_process_process_proto_rawDescGZIP(), []int{2}
+}
+
+// ProcessInfo describes a process that lives.
+type ProcessInfo struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Config        *ProcessConfig         `protobuf:"bytes,1,opt,name=config,proto3" json:"config,omitempty"`
+	Pid           uint32                 `protobuf:"varint,2,opt,name=pid,proto3" json:"pid,omitempty"`
+	Tag           *string                `protobuf:"bytes,3,opt,name=tag,proto3,oneof" json:"tag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProcessInfo) Reset() {
+	*x = ProcessInfo{}
+	mi := &file_process_process_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProcessInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProcessInfo) ProtoMessage() {}
+
+func (x *ProcessInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_process_process_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProcessInfo.ProtoReflect.Descriptor instead.
+func (*ProcessInfo) Descriptor() ([]byte, []int) {
+	return file_process_process_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ProcessInfo) GetConfig() *ProcessConfig {
+	if x != nil {
+		return x.Config
+	}
+	return nil
+}
+
+func (x *ProcessInfo) GetPid() uint32 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *ProcessInfo) GetTag() string {
+	if x != nil && x.Tag != nil {
+		return *x.Tag
+	}
+	return ""
+}
+
+// ListResponse has the processes by rising pid.
+type ListResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Processes     []*ProcessInfo         `protobuf:"bytes,1,rep,name=processes,proto3" json:"processes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListResponse) Reset() {
+	*x = ListResponse{}
+	mi := &file_process_process_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListResponse) ProtoMessage() {}
+
+func (x *ListResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_process_process_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
+func (*ListResponse) Descriptor() ([]byte, []int) {
+	return file_process_process_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ListResponse) GetProcesses() []*ProcessInfo {
+	if x != nil {
+		return x.Processes
+	}
+	return nil
+}
+
+// StartRequest says what to start.
+type StartRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Process *ProcessConfig         `protobuf:"bytes,1,opt,name=process,proto3" json:"process,omitempty"`
+	// With a terminal, stdin, stdout and stderr are that.
+	Pty *PTY `protobuf:"bytes,2,opt,name=pty,proto3,oneof" json:"pty,omitempty"`
+	// A name for the process, beside its pid.
+	Tag *string `protobuf:"bytes,3,opt,name=tag,proto3,oneof" json:"tag,omitempty"`
+	// False: standard input is empty. Absent or true: it is open.
+	Stdin         *bool `protobuf:"varint,4,opt,name=stdin,proto3,oneof" json:"stdin,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartRequest) Reset() {
+	*x = StartRequest{}
+	mi := &file_process_process_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartRequest) ProtoMessage() {}
+
+func (x *StartRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_process_process_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartRequest.ProtoReflect.Descriptor instead.
+func (*StartRequest) Descriptor() ([]byte, []int) {
+	return file_process_process_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *StartRequest) GetProcess() *ProcessConfig {
+	if x != nil {
+		return x.Process
+	}
+	return nil
+}
+
+func (x *StartRequest) GetPty() *PTY {
+	if x != nil {
+		return x.Pty
+	}
+	return nil
+}
+
+func (x *StartRequest) GetTag() string {
+	if x != nil && x.Tag != nil {
+		return *x.Tag
+	}
+	return ""
+}
+
+func (x *StartRequest) GetStdin() bool {
+	if x != nil && x.Stdin != nil {
+		return *x.Stdin
+	}
+	return false
+}
+
 // ProcessEvent is one thing that happened to a process.
 type ProcessEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -113,7 +422,7 @@ type ProcessEvent struct {
 
 func (x *ProcessEvent) Reset() {
 	*x = ProcessEvent{}
-	mi := &file_process_process_proto_msgTypes[1]
+	mi := &file_process_process_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -125,7 +434,7 @@ func (x *ProcessEvent) String() string {
 func (*ProcessEvent) ProtoMessage() {}
 
 func (x *ProcessEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_process_process_proto_msgTypes[1]
+	mi := &file_process_process_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -138,7 +447,7 @@ func (x *ProcessEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessEvent.ProtoReflect.Descriptor instead.
 func (*ProcessEvent) Descriptor() ([]byte, []int) {
-	return file_process_process_proto_rawDescGZIP(), []int{1}
+	return file_process_process_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ProcessEvent) GetEvent() isProcessEvent_Event {
@@ -212,6 +521,851 @@ func (*ProcessEvent_End) isProcessEvent_Event() {}
 
 func (*ProcessEvent_Keepalive) isProcessEvent_Event() {}
 
+// StartResponse is one event.
+type StartResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Event         *ProcessEvent          `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartResponse) Reset() {
+	*x = StartResponse{}
+	mi := &file_process_process_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartResponse) ProtoMessage() {}
+
+func (x *StartResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_process_process_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartResponse.ProtoReflect.Descriptor instead.
+func (*StartResponse) Descriptor() ([]byte, []int) {
+	return file_process_process_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *StartResponse) GetEvent() *ProcessEvent {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+// ConnectResponse is one event.
+type ConnectResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Event         *ProcessEvent          `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConnectResponse) Reset() {
+	*x = ConnectResponse{}
+	mi := &file_process_process_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConnectResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConnectResponse) ProtoMessage() {}
+
+func (x *ConnectResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_process_process_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConnectResponse.ProtoReflect.Descriptor instead.
+func (*ConnectResponse) Descriptor() ([]byte, []int) {
+	return file_process_process_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ConnectResponse) GetEvent() *ProcessEvent {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+// ConnectRequest names a process.
+type ConnectRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Process       *ProcessSelector       `protobuf:"bytes,1,opt,name=process,proto3" json:"process,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConnectRequest) Reset() {
+	*x = ConnectRequest{}
+	mi := &file_process_process_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConnectRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConnectRequest) ProtoMessage() {}
+
+func (x *ConnectRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_process_process_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConnectRequest.ProtoReflect.Descriptor instead.
+func (*ConnectRequest) Descriptor() ([]byte, []int) {
+	return file_process_process_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ConnectRequest) GetProcess() *ProcessSelector {
+	if x != nil {
+		return x.Process
+	}
+	return nil
+}
+
+// UpdateRequest gives a terminal a size.
+type UpdateRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Process       *ProcessSelector       `protobuf:"bytes,1,opt,name=process,proto3" json:"process,omitempty"`
+	Pty           *PTY                   `protobuf:"bytes,2,opt,name=pty,proto3,oneof" json:"pty,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateRequest) Reset() {
+	*x = UpdateRequest{}
+	mi := &file_process_process_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateRequest) ProtoMessage() {}
+
+func (x *UpdateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_process_process_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateRequest.ProtoReflect.Descriptor instead.
+func (*UpdateRequest) Descriptor() ([]byte, []int) {
+	return file_process_process_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *UpdateRequest) GetProcess() *ProcessSelector {
+	if x != nil {
+		return x.Process
+	}
+	return nil
+}
+
+func (x *UpdateRequest) GetPty() *PTY {
+	if x != nil {
+		return x.Pty
+	}
+	return nil
+}
+
+// UpdateResponse is empty.
+type UpdateResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateResponse) Reset() {
+	*x = UpdateResponse{}
+	mi := &file_process_process_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateResponse) ProtoMessage() {}
+
+func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_process_process_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateResponse.ProtoReflect.Descriptor instead.
+func (*UpdateResponse) Descriptor() ([]byte, []int) {
+	return file_process_process_proto_rawDescGZIP(), []int{11}
+}
+
+// ProcessInput is what a process reads.
+type ProcessInput struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Input:
+	//
+	//	*ProcessInput_Stdin
+	//	*ProcessInput_Pty
+	Input         isProcessInput_Input `protobuf_oneof:"input"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProcessInput) Reset() {
+	*x = ProcessInput{}
+	mi := &file_process_process_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProcessInput) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProcessInput) ProtoMessage() {}
+
+func (x *ProcessInput) ProtoReflect() protoreflect.Message {
+	mi := &file_process_process_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProcessInput.ProtoReflect.Descriptor instead.
+func (*ProcessInput) Descriptor() ([]byte, []int) {
+	return file_process_process_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ProcessInput) GetInput() isProcessInput_Input {
+	if x != nil {
+		return x.Input
+	}
+	return nil
+}
+
+func (x *ProcessInput) GetStdin() []byte {
+	if x != nil {
+		if x, ok := x.Input.(*ProcessInput_Stdin); ok {
+			return x.Stdin
+		}
+	}
+	return nil
+}
+
+func (x *ProcessInput) GetPty() []byte {
+	if x != nil {
+		if x, ok := x.Input.(*ProcessInput_Pty); ok {
+			return x.Pty
+		}
+	}
+	return nil
+}
+
+type isProcessInput_Input interface {
+	isProcessInput_Input()
+}
+
+type ProcessInput_Stdin struct {
+	// For a process without a terminal.
+	Stdin []byte `protobuf:"bytes,1,opt,name=stdin,proto3,oneof"`
+}
+
+type ProcessInput_Pty struct {
+	// For one with a terminal.
+	Pty []byte `protobuf:"bytes,2,opt,name=pty,proto3,oneof"`
+}
+
+func (*ProcessInput_Stdin) isProcessInput_Input() {}
+
+func (*ProcessInput_Pty) isProcessInput_Input() {}
+
+// SendInputRequest is input for a process.
+type SendInputRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Process       *ProcessSelector       `protobuf:"bytes,1,opt,name=process,proto3" json:"process,omitempty"`
+	Input         *ProcessInput          `protobuf:"bytes,2,opt,name=input,proto3" json:"input,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendInputRequest) Reset() {
+	*x = SendInputRequest{}
+	mi := &file_process_process_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendInputRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendInputRequest) ProtoMessage() {}
+
+func (x *SendInputRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_process_process_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendInputRequest.ProtoReflect.Descriptor instead.
+func (*SendInputRequest) Descriptor() ([]byte, []int) {
+	return file_process_process_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *SendInputRequest) GetProcess() *ProcessSelector {
+	if x != nil {
+		return x.Process
+	}
+	return nil
+}
+
+func (x *SendInputRequest) GetInput() *ProcessInput {
+	if x != nil {
+		return x.Input
+	}
+	return nil
+}
+
+// SendInputResponse is empty.
+type SendInputResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendInputResponse) Reset() {
+	*x = SendInputResponse{}
+	mi := &file_process_process_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendInputResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendInputResponse) ProtoMessage() {}
+
+func (x *SendInputResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_process_process_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendInputResponse.ProtoReflect.Descriptor instead.
+func (*SendInputResponse) Descriptor() ([]byte, []int) {
+	return file_process_process_proto_rawDescGZIP(), []int{14}
+}
+
+// StreamInputRequest begins with start, and goes on with data.
+type StreamInputRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Event:
+	//
+	//	*StreamInputRequest_Start
+	//	*StreamInputRequest_Data
+	//	*StreamInputRequest_Keepalive
+	Event         isStreamInputRequest_Event `protobuf_oneof:"event"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamInputRequest) Reset() {
+	*x = StreamInputRequest{}
+	mi := &file_process_process_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamInputRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamInputRequest) ProtoMessage() {}
+
+func (x *StreamInputRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_process_process_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamInputRequest.ProtoReflect.Descriptor instead.
+func (*StreamInputRequest) Descriptor() ([]byte, []int) {
+	return file_process_process_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *StreamInputRequest) GetEvent() isStreamInputRequest_Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *StreamInputRequest) GetStart() *StreamInputRequest_StartEvent {
+	if x != nil {
+		if x, ok := x.Event.(*StreamInputRequest_Start); ok {
+			return x.Start
+		}
+	}
+	return nil
+}
+
+func (x *StreamInputRequest) GetData() *StreamInputRequest_DataEvent {
+	if x != nil {
+		if x, ok := x.Event.(*StreamInputRequest_Data); ok {
+			return x.Data
+		}
+	}
+	return nil
+}
+
+func (x *StreamInputRequest) GetKeepalive() *StreamInputRequest_KeepAlive {
+	if x != nil {
+		if x, ok := x.Event.(*StreamInputRequest_Keepalive); ok {
+			return x.Keepalive
+		}
+	}
+	return nil
+}
+
+type isStreamInputRequest_Event interface {
+	isStreamInputRequest_Event()
+}
+
+type StreamInputRequest_Start struct {
+	Start *StreamInputRequest_StartEvent `protobuf:"bytes,1,opt,name=start,proto3,oneof"`
+}
+
+type StreamInputRequest_Data struct {
+	Data *StreamInputRequest_DataEvent `protobuf:"bytes,2,opt,name=data,proto3,oneof"`
+}
+
+type StreamInputRequest_Keepalive struct {
+	Keepalive *StreamInputRequest_KeepAlive `protobuf:"bytes,3,opt,name=keepalive,proto3,oneof"`
+}
+
+func (*StreamInputRequest_Start) isStreamInputRequest_Event() {}
+
+func (*StreamInputRequest_Data) isStreamInputRequest_Event() {}
+
+func (*StreamInputRequest_Keepalive) isStreamInputRequest_Event() {}
+
+// StreamInputResponse is empty.
+type StreamInputResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamInputResponse) Reset() {
+	*x = StreamInputResponse{}
+	mi := &file_process_process_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamInputResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamInputResponse) ProtoMessage() {}
+
+func (x *StreamInputResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_process_process_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamInputResponse.ProtoReflect.Descriptor instead.
+func (*StreamInputResponse) Descriptor() ([]byte, []int) {
+	return file_process_process_proto_rawDescGZIP(), []int{16}
+}
+
+// SendSignalRequest is a signal for a process.
+type SendSignalRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Process       *ProcessSelector       `protobuf:"bytes,1,opt,name=process,proto3" json:"process,omitempty"`
+	Signal        Signal                 `protobuf:"varint,2,opt,name=signal,proto3,enum=process.Signal" json:"signal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendSignalRequest) Reset() {
+	*x = SendSignalRequest{}
+	mi := &file_process_process_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendSignalRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendSignalRequest) ProtoMessage() {}
+
+func (x *SendSignalRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_process_process_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendSignalRequest.ProtoReflect.Descriptor instead.
+func (*SendSignalRequest) Descriptor() ([]byte, []int) {
+	return file_process_process_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *SendSignalRequest) GetProcess() *ProcessSelector {
+	if x != nil {
+		return x.Process
+	}
+	return nil
+}
+
+func (x *SendSignalRequest) GetSignal() Signal {
+	if x != nil {
+		return x.Signal
+	}
+	return Signal_SIGNAL_UNSPECIFIED
+}
+
+// SendSignalResponse is empty.
+type SendSignalResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendSignalResponse) Reset() {
+	*x = SendSignalResponse{}
+	mi := &file_process_process_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendSignalResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendSignalResponse) ProtoMessage() {}
+
+func (x *SendSignalResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_process_process_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendSignalResponse.ProtoReflect.Descriptor instead.
+func (*SendSignalResponse) Descriptor() ([]byte, []int) {
+	return file_process_process_proto_rawDescGZIP(), []int{18}
+}
+
+// CloseStdinRequest names a process.
+type CloseStdinRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Process       *ProcessSelector       `protobuf:"bytes,1,opt,name=process,proto3" json:"process,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CloseStdinRequest) Reset() {
+	*x = CloseStdinRequest{}
+	mi := &file_process_process_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CloseStdinRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CloseStdinRequest) ProtoMessage() {}
+
+func (x *CloseStdinRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_process_process_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CloseStdinRequest.ProtoReflect.Descriptor instead.
+func (*CloseStdinRequest) Descriptor() ([]byte, []int) {
+	return file_process_process_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *CloseStdinRequest) GetProcess() *ProcessSelector {
+	if x != nil {
+		return x.Process
+	}
+	return nil
+}
+
+// CloseStdinResponse is empty.
+type CloseStdinResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CloseStdinResponse) Reset() {
+	*x = CloseStdinResponse{}
+	mi := &file_process_process_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CloseStdinResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CloseStdinResponse) ProtoMessage() {}
+
+func (x *CloseStdinResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_process_process_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CloseStdinResponse.ProtoReflect.Descriptor instead.
+func (*CloseStdinResponse) Descriptor() ([]byte, []int) {
+	return file_process_process_proto_rawDescGZIP(), []int{20}
+}
+
+// ProcessSelector names a process.
+type ProcessSelector struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Selector:
+	//
+	//	*ProcessSelector_Pid
+	//	*ProcessSelector_Tag
+	Selector      isProcessSelector_Selector `protobuf_oneof:"selector"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProcessSelector) Reset() {
+	*x = ProcessSelector{}
+	mi := &file_process_process_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProcessSelector) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProcessSelector) ProtoMessage() {}
+
+func (x *ProcessSelector) ProtoReflect() protoreflect.Message {
+	mi := &file_process_process_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProcessSelector.ProtoReflect.Descriptor instead.
+func (*ProcessSelector) Descriptor() ([]byte, []int) {
+	return file_process_process_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ProcessSelector) GetSelector() isProcessSelector_Selector {
+	if x != nil {
+		return x.Selector
+	}
+	return nil
+}
+
+func (x *ProcessSelector) GetPid() uint32 {
+	if x != nil {
+		if x, ok := x.Selector.(*ProcessSelector_Pid); ok {
+			return x.Pid
+		}
+	}
+	return 0
+}
+
+func (x *ProcessSelector) GetTag() string {
+	if x != nil {
+		if x, ok := x.Selector.(*ProcessSelector_Tag); ok {
+			return x.Tag
+		}
+	}
+	return ""
+}
+
+type isProcessSelector_Selector interface {
+	isProcessSelector_Selector()
+}
+
+type ProcessSelector_Pid struct {
+	Pid uint32 `protobuf:"varint,1,opt,name=pid,proto3,oneof"`
+}
+
+type ProcessSelector_Tag struct {
+	// The newest that lives with this tag.
+	Tag string `protobuf:"bytes,2,opt,name=tag,proto3,oneof"`
+}
+
+func (*ProcessSelector_Pid) isProcessSelector_Selector() {}
+
+func (*ProcessSelector_Tag) isProcessSelector_Selector() {}
+
+// Size of a terminal, in characters.
+type PTY_Size struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cols          uint32                 `protobuf:"varint,1,opt,name=cols,proto3" json:"cols,omitempty"`
+	Rows          uint32                 `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PTY_Size) Reset() {
+	*x = PTY_Size{}
+	mi := &file_process_process_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PTY_Size) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PTY_Size) ProtoMessage() {}
+
+func (x *PTY_Size) ProtoReflect() protoreflect.Message {
+	mi := &file_process_process_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PTY_Size.ProtoReflect.Descriptor instead.
+func (*PTY_Size) Descriptor() ([]byte, []int) {
+	return file_process_process_proto_rawDescGZIP(), []int{1, 0}
+}
+
+func (x *PTY_Size) GetCols() uint32 {
+	if x != nil {
+		return x.Cols
+	}
+	return 0
+}
+
+func (x *PTY_Size) GetRows() uint32 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
 // StartEvent: the program runs.
 type ProcessEvent_StartEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -223,7 +1377,7 @@ type ProcessEvent_StartEvent struct {
 
 func (x *ProcessEvent_StartEvent) Reset() {
 	*x = ProcessEvent_StartEvent{}
-	mi := &file_process_process_proto_msgTypes[3]
+	mi := &file_process_process_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -235,7 +1389,7 @@ func (x *ProcessEvent_StartEvent) String() string {
 func (*ProcessEvent_StartEvent) ProtoMessage() {}
 
 func (x *ProcessEvent_StartEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_process_process_proto_msgTypes[3]
+	mi := &file_process_process_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -248,7 +1402,7 @@ func (x *ProcessEvent_StartEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessEvent_StartEvent.ProtoReflect.Descriptor instead.
 func (*ProcessEvent_StartEvent) Descriptor() ([]byte, []int) {
-	return file_process_process_proto_rawDescGZIP(), []int{1, 0}
+	return file_process_process_proto_rawDescGZIP(), []int{6, 0}
 }
 
 func (x *ProcessEvent_StartEvent) GetPid() uint32 {
@@ -273,7 +1427,7 @@ type ProcessEvent_DataEvent struct {
 
 func (x *ProcessEvent_DataEvent) Reset() {
 	*x = ProcessEvent_DataEvent{}
-	mi := &file_process_process_proto_msgTypes[4]
+	mi := &file_process_process_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -285,7 +1439,7 @@ func (x *ProcessEvent_DataEvent) String() string {
 func (*ProcessEvent_DataEvent) ProtoMessage() {}
 
 func (x *ProcessEvent_DataEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_process_process_proto_msgTypes[4]
+	mi := &file_process_process_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -298,7 +1452,7 @@ func (x *ProcessEvent_DataEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessEvent_DataEvent.ProtoReflect.Descriptor instead.
 func (*ProcessEvent_DataEvent) Descriptor() ([]byte, []int) {
-	return file_process_process_proto_rawDescGZIP(), []int{1, 1}
+	return file_process_process_proto_rawDescGZIP(), []int{6, 1}
 }
 
 func (x *ProcessEvent_DataEvent) GetOutput() isProcessEvent_DataEvent_Output {
@@ -374,7 +1528,7 @@ type ProcessEvent_EndEvent struct {
 
 func (x *ProcessEvent_EndEvent) Reset() {
 	*x = ProcessEvent_EndEvent{}
-	mi := &file_process_process_proto_msgTypes[5]
+	mi := &file_process_process_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -386,7 +1540,7 @@ func (x *ProcessEvent_EndEvent) String() string {
 func (*ProcessEvent_EndEvent) ProtoMessage() {}
 
 func (x *ProcessEvent_EndEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_process_process_proto_msgTypes[5]
+	mi := &file_process_process_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -399,7 +1553,7 @@ func (x *ProcessEvent_EndEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessEvent_EndEvent.ProtoReflect.Descriptor instead.
 func (*ProcessEvent_EndEvent) Descriptor() ([]byte, []int) {
-	return file_process_process_proto_rawDescGZIP(), []int{1, 2}
+	return file_process_process_proto_rawDescGZIP(), []int{6, 2}
 }
 
 func (x *ProcessEvent_EndEvent) GetExitCode() int32 {
@@ -439,7 +1593,7 @@ type ProcessEvent_KeepAlive struct {
 
 func (x *ProcessEvent_KeepAlive) Reset() {
 	*x = ProcessEvent_KeepAlive{}
-	mi := &file_process_process_proto_msgTypes[6]
+	mi := &file_process_process_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -451,7 +1605,7 @@ func (x *ProcessEvent_KeepAlive) String() string {
 func (*ProcessEvent_KeepAlive) ProtoMessage() {}
 
 func (x *ProcessEvent_KeepAlive) ProtoReflect() protoreflect.Message {
-	mi := &file_process_process_proto_msgTypes[6]
+	mi := &file_process_process_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -464,7 +1618,134 @@ func (x *ProcessEvent_KeepAlive) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessEvent_KeepAlive.ProtoReflect.Descriptor instead.
 func (*ProcessEvent_KeepAlive) Descriptor() ([]byte, []int) {
-	return file_process_process_proto_rawDescGZIP(), []int{1, 3}
+	return file_process_process_proto_rawDescGZIP(), []int{6, 3}
+}
+
+// StartEvent names the process.
+type StreamInputRequest_StartEvent struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Process       *ProcessSelector       `protobuf:"bytes,1,opt,name=process,proto3" json:"process,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamInputRequest_StartEvent) Reset() {
+	*x = StreamInputRequest_StartEvent{}
+	mi := &file_process_process_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamInputRequest_StartEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamInputRequest_StartEvent) ProtoMessage() {}
+
+func (x *StreamInputRequest_StartEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_process_process_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamInputRequest_StartEvent.ProtoReflect.Descriptor instead.
+func (*StreamInputRequest_StartEvent) Descriptor() ([]byte, []int) {
+	return file_process_process_proto_rawDescGZIP(), []int{15, 0}
+}
+
+func (x *StreamInputRequest_StartEvent) GetProcess() *ProcessSelector {
+	if x != nil {
+		return x.Process
+	}
+	return nil
+}
+
+// DataEvent has input.
+type StreamInputRequest_DataEvent struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Input         *ProcessInput          `protobuf:"bytes,2,opt,name=input,proto3" json:"input,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamInputRequest_DataEvent) Reset() {
+	*x = StreamInputRequest_DataEvent{}
+	mi := &file_process_process_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamInputRequest_DataEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamInputRequest_DataEvent) ProtoMessage() {}
+
+func (x *StreamInputRequest_DataEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_process_process_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamInputRequest_DataEvent.ProtoReflect.Descriptor instead.
+func (*StreamInputRequest_DataEvent) Descriptor() ([]byte, []int) {
+	return file_process_process_proto_rawDescGZIP(), []int{15, 1}
+}
+
+func (x *StreamInputRequest_DataEvent) GetInput() *ProcessInput {
+	if x != nil {
+		return x.Input
+	}
+	return nil
+}
+
+// KeepAlive: nothing to write yet.
+type StreamInputRequest_KeepAlive struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamInputRequest_KeepAlive) Reset() {
+	*x = StreamInputRequest_KeepAlive{}
+	mi := &file_process_process_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamInputRequest_KeepAlive) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamInputRequest_KeepAlive) ProtoMessage() {}
+
+func (x *StreamInputRequest_KeepAlive) ProtoReflect() protoreflect.Message {
+	mi := &file_process_process_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamInputRequest_KeepAlive.ProtoReflect.Descriptor instead.
+func (*StreamInputRequest_KeepAlive) Descriptor() ([]byte, []int) {
+	return file_process_process_proto_rawDescGZIP(), []int{15, 2}
 }
 
 var File_process_process_proto protoreflect.FileDescriptor
@@ -480,7 +1761,28 @@ const file_process_process_proto_rawDesc = "" +
 	"\tEnvsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x06\n" +
-	"\x04_cwd\"\x87\x04\n" +
+	"\x04_cwd\"\\\n" +
+	"\x03PTY\x12%\n" +
+	"\x04size\x18\x01 \x01(\v2\x11.process.PTY.SizeR\x04size\x1a.\n" +
+	"\x04Size\x12\x12\n" +
+	"\x04cols\x18\x01 \x01(\rR\x04cols\x12\x12\n" +
+	"\x04rows\x18\x02 \x01(\rR\x04rows\"\r\n" +
+	"\vListRequest\"n\n" +
+	"\vProcessInfo\x12.\n" +
+	"\x06config\x18\x01 \x01(\v2\x16.process.ProcessConfigR\x06config\x12\x10\n" +
+	"\x03pid\x18\x02 \x01(\rR\x03pid\x12\x15\n" +
+	"\x03tag\x18\x03 \x01(\tH\x00R\x03tag\x88\x01\x01B\x06\n" +
+	"\x04_tag\"B\n" +
+	"\fListResponse\x122\n" +
+	"\tprocesses\x18\x01 \x03(\v2\x14.process.ProcessInfoR\tprocesses\"\xb1\x01\n" +
+	"\fStartRequest\x120\n" +
+	"\aprocess\x18\x01 \x01(\v2\x16.process.ProcessConfigR\aprocess\x12#\n" +
+	"\x03pty\x18\x02 \x01(\v2\f.process.PTYH\x00R\x03pty\x88\x01\x01\x12\x15\n" +
+	"\x03tag\x18\x03 \x01(\tH\x01R\x03tag\x88\x01\x01\x12\x19\n" +
+	"\x05stdin\x18\x04 \x01(\bH\x02R\x05stdin\x88\x01\x01B\x06\n" +
+	"\x04_ptyB\x06\n" +
+	"\x04_tagB\b\n" +
+	"\x06_stdin\"\x87\x04\n" +
 	"\fProcessEvent\x128\n" +
 	"\x05start\x18\x01 \x01(\v2 .process.ProcessEvent.StartEventH\x00R\x05start\x125\n" +
 	"\x04data\x18\x02 \x01(\v2\x1f.process.ProcessEvent.DataEventH\x00R\x04data\x122\n" +
@@ -501,7 +1803,65 @@ const file_process_process_proto_rawDesc = "" +
 	"\x05error\x18\x04 \x01(\tH\x00R\x05error\x88\x01\x01B\b\n" +
 	"\x06_error\x1a\v\n" +
 	"\tKeepAliveB\a\n" +
-	"\x05eventB:Z8github.com/soulbox/soulbox/sandbox/agent/agentpb;agentpbb\x06proto3"
+	"\x05event\"<\n" +
+	"\rStartResponse\x12+\n" +
+	"\x05event\x18\x01 \x01(\v2\x15.process.ProcessEventR\x05event\">\n" +
+	"\x0fConnectResponse\x12+\n" +
+	"\x05event\x18\x01 \x01(\v2\x15.process.ProcessEventR\x05event\"D\n" +
+	"\x0eConnectRequest\x122\n" +
+	"\aprocess\x18\x01 \x01(\v2\x18.process.ProcessSelectorR\aprocess\"p\n" +
+	"\rUpdateRequest\x122\n" +
+	"\aprocess\x18\x01 \x01(\v2\x18.process.ProcessSelectorR\aprocess\x12#\n" +
+	"\x03pty\x18\x02 \x01(\v2\f.process.PTYH\x00R\x03pty\x88\x01\x01B\x06\n" +
+	"\x04_pty\"\x10\n" +
+	"\x0eUpdateResponse\"C\n" +
+	"\fProcessInput\x12\x16\n" +
+	"\x05stdin\x18\x01 \x01(\fH\x00R\x05stdin\x12\x12\n" +
+	"\x03pty\x18\x02 \x01(\fH\x00R\x03ptyB\a\n" +
+	"\x05input\"s\n" +
+	"\x10SendInputRequest\x122\n" +
+	"\aprocess\x18\x01 \x01(\v2\x18.process.ProcessSelectorR\aprocess\x12+\n" +
+	"\x05input\x18\x02 \x01(\v2\x15.process.ProcessInputR\x05input\"\x13\n" +
+	"\x11SendInputResponse\"\xea\x02\n" +
+	"\x12StreamInputRequest\x12>\n" +
+	"\x05start\x18\x01 \x01(\v2&.process.StreamInputRequest.StartEventH\x00R\x05start\x12;\n" +
+	"\x04data\x18\x02 \x01(\v2%.process.StreamInputRequest.DataEventH\x00R\x04data\x12E\n" +
+	"\tkeepalive\x18\x03 \x01(\v2%.process.StreamInputRequest.KeepAliveH\x00R\tkeepalive\x1a@\n" +
+	"\n" +
+	"StartEvent\x122\n" +
+	"\aprocess\x18\x01 \x01(\v2\x18.process.ProcessSelectorR\aprocess\x1a8\n" +
+	"\tDataEvent\x12+\n" +
+	"\x05input\x18\x02 \x01(\v2\x15.process.ProcessInputR\x05input\x1a\v\n" +
+	"\tKeepAliveB\a\n" +
+	"\x05event\"\x15\n" +
+	"\x13StreamInputResponse\"p\n" +
+	"\x11SendSignalRequest\x122\n" +
+	"\aprocess\x18\x01 \x01(\v2\x18.process.ProcessSelectorR\aprocess\x12'\n" +
+	"\x06signal\x18\x02 \x01(\x0e2\x0f.process.SignalR\x06signal\"\x14\n" +
+	"\x12SendSignalResponse\"G\n" +
+	"\x11CloseStdinRequest\x122\n" +
+	"\aprocess\x18\x01 \x01(\v2\x18.process.ProcessSelectorR\aprocess\"\x14\n" +
+	"\x12CloseStdinResponse\"E\n" +
+	"\x0fProcessSelector\x12\x12\n" +
+	"\x03pid\x18\x01 \x01(\rH\x00R\x03pid\x12\x12\n" +
+	"\x03tag\x18\x02 \x01(\tH\x00R\x03tagB\n" +
+	"\n" +
+	"\bselector*H\n" +
+	"\x06Signal\x12\x16\n" +
+	"\x12SIGNAL_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eSIGNAL_SIGKILL\x10\t\x12\x12\n" +
+	"\x0eSIGNAL_SIGTERM\x10\x0f2\x91\x04\n" +
+	"\aProcess\x123\n" +
+	"\x04List\x12\x14.process.ListRequest\x1a\x15.process.ListResponse\x12>\n" +
+	"\aConnect\x12\x17.process.ConnectRequest\x1a\x18.process.ConnectResponse0\x01\x128\n" +
+	"\x05Start\x12\x15.process.StartRequest\x1a\x16.process.StartResponse0\x01\x129\n" +
+	"\x06Update\x12\x16.process.UpdateRequest\x1a\x17.process.UpdateResponse\x12J\n" +
+	"\vStreamInput\x12\x1b.process.StreamInputRequest\x1a\x1c.process.StreamInputResponse(\x01\x12B\n" +
+	"\tSendInput\x12\x19.process.SendInputRequest\x1a\x1a.process.SendInputResponse\x12E\n" +
+	"\n" +
+	"SendSignal\x12\x1a.process.SendSignalRequest\x1a\x1b.process.SendSignalResponse\x12E\n" +
+	"\n" +
+	"CloseStdin\x12\x1a.process.CloseStdinRequest\x1a\x1b.process.CloseStdinResponseB:Z8github.com/soulbox/soulbox/sandbox/agent/agentpb;agentpbb\x06proto3"
 
 var (
 	file_process_process_proto_rawDescOnce sync.Once
@@ -515,27 +1875,89 @@ func file_process_process_proto_rawDescGZIP() []byte {
 	return file_process_process_proto_rawDescData
 }
 
-var file_process_process_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_process_process_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_process_process_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_process_process_proto_goTypes = []any{
-	(*ProcessConfig)(nil),           // 0: process.ProcessConfig
-	(*ProcessEvent)(nil),            // 1: process.ProcessEvent
-	nil,                             // 2: process.ProcessConfig.EnvsEntry
-	(*ProcessEvent_StartEvent)(nil), // 3: process.ProcessEvent.StartEvent
-	(*ProcessEvent_DataEvent)(nil),  // 4: process.ProcessEvent.DataEvent
-	(*ProcessEvent_EndEvent)(nil),   // 5: process.ProcessEvent.EndEvent
-	(*ProcessEvent_KeepAlive)(nil),  // 6: process.ProcessEvent.KeepAlive
+	(Signal)(0),                           // 0: process.Signal
+	(*ProcessConfig)(nil),                 // 1: process.ProcessConfig
+	(*PTY)(nil),                           // 2: process.PTY
+	(*ListRequest)(nil),                   // 3: process.ListRequest
+	(*ProcessInfo)(nil),                   // 4: process.ProcessInfo
+	(*ListResponse)(nil),                  // 5: process.ListResponse
+	(*StartRequest)(nil),                  // 6: process.StartRequest
+	(*ProcessEvent)(nil),                  // 7: process.ProcessEvent
+	(*StartResponse)(nil),                 // 8: process.StartResponse
+	(*ConnectResponse)(nil),               // 9: process.ConnectResponse
+	(*ConnectRequest)(nil),                // 10: process.ConnectRequest
+	(*UpdateRequest)(nil),                 // 11: process.UpdateRequest
+	(*UpdateResponse)(nil),                // 12: process.UpdateResponse
+	(*ProcessInput)(nil),                  // 13: process.ProcessInput
+	(*SendInputRequest)(nil),              // 14: process.SendInputRequest
+	(*SendInputResponse)(nil),             // 15: process.SendInputResponse
+	(*StreamInputRequest)(nil),            // 16: process.StreamInputRequest
+	(*StreamInputResponse)(nil),           // 17: process.StreamInputResponse
+	(*SendSignalRequest)(nil),             // 18: process.SendSignalRequest
+	(*SendSignalResponse)(nil),            // 19: process.SendSignalResponse
+	(*CloseStdinRequest)(nil),             // 20: process.CloseStdinRequest
+	(*CloseStdinResponse)(nil),            // 21: process.CloseStdinResponse
+	(*ProcessSelector)(nil),               // 22: process.ProcessSelector
+	nil,                                   // 23: process.ProcessConfig.EnvsEntry
+	(*PTY_Size)(nil),                      // 24: process.PTY.Size
+	(*ProcessEvent_StartEvent)(nil),       // 25: process.ProcessEvent.StartEvent
+	(*ProcessEvent_DataEvent)(nil),        // 26: process.ProcessEvent.DataEvent
+	(*ProcessEvent_EndEvent)(nil),         // 27: process.ProcessEvent.EndEvent
+	(*ProcessEvent_KeepAlive)(nil),        // 28: process.ProcessEvent.KeepAlive
+	(*StreamInputRequest_StartEvent)(nil), // 29: process.StreamInputRequest.StartEvent
+	(*StreamInputRequest_DataEvent)(nil),  // 30: process.StreamInputRequest.DataEvent
+	(*StreamInputRequest_KeepAlive)(nil),  // 31: process.StreamInputRequest.KeepAlive
 }
 var file_process_process_proto_depIdxs = []int32{
-	2, // 0: process.ProcessConfig.envs:type_name -> process.ProcessConfig.EnvsEntry
-	3, // 1: process.ProcessEvent.start:type_name -> process.ProcessEvent.StartEvent
-	4, // 2: process.ProcessEvent.data:type_name -> process.ProcessEvent.DataEvent
-	5, // 3: process.ProcessEvent.end:type_name -> process.ProcessEvent.EndEvent
-	6, // 4: process.ProcessEvent.keepalive:type_name -> process.ProcessEvent.KeepAlive
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	23, // 0: process.ProcessConfig.envs:type_name -> process.ProcessConfig.EnvsEntry
+	24, // 1: process.PTY.size:type_name -> process.PTY.Size
+	1,  // 2: process.ProcessInfo.config:type_name -> process.ProcessConfig
+	4,  // 3: process.ListResponse.processes:type_name -> process.ProcessInfo
+	1,  // 4: process.StartRequest.process:type_name -> process.ProcessConfig
+	2,  // 5: process.StartRequest.pty:type_name -> process.PTY
+	25, // 6: process.ProcessEvent.start:type_name -> process.ProcessEvent.StartEvent
+	26, // 7: process.ProcessEvent.data:type_name -> process.ProcessEvent.DataEvent
+	27, // 8: process.ProcessEvent.end:type_name -> process.ProcessEvent.EndEvent
+	28, // 9: process.ProcessEvent.keepalive:type_name -> process.ProcessEvent.KeepAlive
+	7,  // 10: process.StartResponse.event:type_name -> process.ProcessEvent
+	7,  // 11: process.ConnectResponse.event:type_name -> process.ProcessEvent
+	22, // 12: process.ConnectRequest.process:type_name -> process.ProcessSelector
+	22, // 13: process.UpdateRequest.process:type_name -> process.ProcessSelector
+	2,  // 14: process.UpdateRequest.pty:type_name -> process.PTY
+	22, // 15: process.SendInputRequest.process:type_name -> process.ProcessSelector
+	13, // 16: process.SendInputRequest.input:type_name -> process.ProcessInput
+	29, // 17: process.StreamInputRequest.start:type_name -> process.StreamInputRequest.StartEvent
+	30, // 18: process.StreamInputRequest.data:type_name -> process.StreamInputRequest.DataEvent
+	31, // 19: process.StreamInputRequest.keepalive:type_name -> process.StreamInputRequest.KeepAlive
+	22, // 20: process.SendSignalRequest.process:type_name -> process.ProcessSelector
+	0,  // 21: process.SendSignalRequest.signal:type_name -> process.Signal
+	22, // 22: process.CloseStdinRequest.process:type_name -> process.ProcessSelector
+	22, // 23: process.StreamInputRequest.StartEvent.process:type_name -> process.ProcessSelector
+	13, // 24: process.StreamInputRequest.DataEvent.input:type_name -> process.ProcessInput
+	3,  // 25: process.Process.List:input_type -> process.ListRequest
+	10, // 26: process.Process.Connect:input_type -> process.ConnectRequest
+	6,  // 27: process.Process.Start:input_type -> process.StartRequest
+	11, // 28: process.Process.Update:input_type -> process.UpdateRequest
+	16, // 29: process.Process.StreamInput:input_type -> process.StreamInputRequest
+	14, // 30: process.Process.SendInput:input_type -> process.SendInputRequest
+	18, // 31: process.Process.SendSignal:input_type -> process.SendSignalRequest
+	20, // 32: process.Process.CloseStdin:input_type -> process.CloseStdinRequest
+	5,  // 33: process.Process.List:output_type -> process.ListResponse
+	9,  // 34: process.Process.Connect:output_type -> process.ConnectResponse
+	8,  // 35: process.Process.Start:output_type -> process.StartResponse
+	12, // 36: process.Process.Update:output_type -> process.UpdateResponse
+	17, // 37: process.Process.StreamInput:output_type -> process.StreamInputResponse
+	15, // 38: process.Process.SendInput:output_type -> process.SendInputResponse
+	19, // 39: process.Process.SendSignal:output_type -> process.SendSignalResponse
+	21, // 40: process.Process.CloseStdin:output_type -> process.CloseStdinResponse
+	33, // [33:41] is the sub-list for method output_type
+	25, // [25:33] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_process_process_proto_init() }
@@ -544,30 +1966,47 @@ func file_process_process_proto_init() {
 		return
 	}
 	file_process_process_proto_msgTypes[0].OneofWrappers = []any{}
-	file_process_process_proto_msgTypes[1].OneofWrappers = []any{
+	file_process_process_proto_msgTypes[3].OneofWrappers = []any{}
+	file_process_process_proto_msgTypes[5].OneofWrappers = []any{}
+	file_process_process_proto_msgTypes[6].OneofWrappers = []any{
 		(*ProcessEvent_Start)(nil),
 		(*ProcessEvent_Data)(nil),
 		(*ProcessEvent_End)(nil),
 		(*ProcessEvent_Keepalive)(nil),
 	}
-	file_process_process_proto_msgTypes[4].OneofWrappers = []any{
+	file_process_process_proto_msgTypes[10].OneofWrappers = []any{}
+	file_process_process_proto_msgTypes[12].OneofWrappers = []any{
+		(*ProcessInput_Stdin)(nil),
+		(*ProcessInput_Pty)(nil),
+	}
+	file_process_process_proto_msgTypes[15].OneofWrappers = []any{
+		(*StreamInputRequest_Start)(nil),
+		(*StreamInputRequest_Data)(nil),
+		(*StreamInputRequest_Keepalive)(nil),
+	}
+	file_process_process_proto_msgTypes[21].OneofWrappers = []any{
+		(*ProcessSelector_Pid)(nil),
+		(*ProcessSelector_Tag)(nil),
+	}
+	file_process_process_proto_msgTypes[25].OneofWrappers = []any{
 		(*ProcessEvent_DataEvent_Stdout)(nil),
 		(*ProcessEvent_DataEvent_Stderr)(nil),
 		(*ProcessEvent_DataEvent_Pty)(nil),
 	}
-	file_process_process_proto_msgTypes[5].OneofWrappers = []any{}
+	file_process_process_proto_msgTypes[26].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_process_process_proto_rawDesc), len(file_process_process_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   7,
+			NumEnums:      1,
+			NumMessages:   31,
 			NumExtensions: 0,
-			NumServices:   0,
+			NumServices:   1,
 		},
 		GoTypes:           file_process_process_proto_goTypes,
 		DependencyIndexes: file_process_process_proto_depIdxs,
+		EnumInfos:         file_process_process_proto_enumTypes,
 		MessageInfos:      file_process_process_proto_msgTypes,
 	}.Build()
 	File_process_process_proto = out.File

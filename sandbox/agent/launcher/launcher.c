@@ -5,6 +5,10 @@
  * messages. Everything that PREPARE needs of memory is touched before the cgroups are joined, and what RUN needs lies
  * in a memfd of the agent's, so that a program with a limit of a few MiB has them for itself.
  *
+ * A slot is for one program, under the strictest confinement, or with SESSION for many that come and go, among them
+ * setuid ones: their filter is installed in the launcher while it may still do so without no_new_privs, and the bounding
+ * set is what their root can ever have.
+ *
  * The programs share nothing with it but the pid namespace: it runs under an id of its own, is not dumpable, and
  * blocks every signal. It ends, and with it everything in the slot, at KILL or when the agent is gone.
  */
@@ -21,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -32,13 +37,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SOCK = 3, MAX_MSG = 96 << 10, MAX_FDS = 32, MAX_FILTER = 4096, MAX_LIMITS = 64, LABEL = 64, PATH_LEN = 4096 };
-enum { PREPARE = 1, RUN = 2, KILL = 3, TREE = 16, READY = 17, STARTED = 18, EXITED = 19, TOTAL = 20, FAILED = 21 };
+enum { SOCK = 3, MAX_MSG = 96 << 10, MAX_FDS = 32, MAX_FILTER = 4096, MAX_LIMITS = 64, MAX_GROUPS = 64, MAX_MAINS = 4096, LABEL = 64, PATH_LEN = 4096 };
+enum { PREPARE = 1, RUN = 2, KILL = 3, SIGNAL = 4, TREE = 16, READY = 17, STARTED = 18, EXITED = 19, TOTAL = 20, FAILED = 21, SIGNALLED = 22 };
+enum { SESSION = 1 };           /* flags of PREPARE */
+enum { TERMINAL = 1 };          /* flags of RUN */
+enum { WHOLE_GROUP = 1, EVERYBODY = 2 }; /* flags of SIGNAL */
 
 /* Requests. All numbers are in the host's byte order; strings end with NUL. */
 struct header { uint32_t type, seq; };
-struct prepare { struct header h; uint32_t uid, gid, launcher_id, cgroups, filter, hides; }; /* filter[], hostname, hides */
-struct run { struct header h; uint64_t size, inodes; uint32_t rlimits, argc, envc, memory; }; /* the rest: memfd */
+struct prepare { struct header h; uint32_t uid, gid, launcher_id, cgroups, filter, hides, flags, keep_low, keep_high; }; /* filter[], hostname, hides */
+struct run { struct header h; uint64_t size, inodes; uint32_t rlimits, argc, envc, memory, uid, gid, groups, flags; }; /* the rest: memfd */
+struct signal { struct header h; int32_t pid, signal; uint32_t flags; };
 struct limit { uint64_t resource, soft, hard; };
 
 /* The one form of all reports. */
@@ -56,9 +65,14 @@ struct report {
 
 static unsigned char msg[MAX_MSG];
 static struct sock_filter filter[MAX_FILTER];
-static uint32_t filter_len, uid, gid, launcher_id, main_seq;
-static pid_t main_pid;
-static int unprivileged; /* the first RUN has been */
+static uint32_t filter_len, uid, gid, launcher_id;
+static uint64_t keep;    /* capabilities that stay in the bounding set */
+static int session;      /* many programs, see above */
+static int unprivileged; /* the launcher is as weak as it stays */
+
+/* The processes that RUN started and that have not ended. */
+static struct { pid_t pid; uint32_t seq; } mains[MAX_MAINS];
+static uint32_t nmains;
 
 static int64_t micros(struct timeval t) { return (int64_t)t.tv_sec * 1000000 + t.tv_usec; }
 
@@ -124,6 +138,22 @@ static void make_tree(uint32_t seq)
 		fail(seq, "bind tmpfs to", "/tmp");
 }
 
+/* make_session mounts what programs of a session find beside the root file system, which is theirs to write. */
+static void make_session(uint32_t seq)
+{
+	const unsigned long flags = MS_NOSUID | MS_NOEXEC;
+	if (mkdir("/dev/shm", 01777) < 0 && errno != EEXIST)
+		fail(seq, "make", "/dev/shm");
+	if (mkdir("/dev/pts", 0755) < 0 && errno != EEXIST)
+		fail(seq, "make", "/dev/pts");
+	if (mount("shm", "/dev/shm", "tmpfs", flags | MS_NODEV, "mode=1777,size=64m,nr_inodes=4096") < 0)
+		fail(seq, "mount tmpfs on", "/dev/shm");
+	if (mount("devpts", "/dev/pts", "devpts", flags, "newinstance,ptmxmode=0666,mode=0620,gid=5") < 0)
+		fail(seq, "mount", "/dev/pts");
+	if (symlink("pts/ptmx", "/dev/ptmx") < 0 && errno != EEXIST)
+		fail(seq, "link", "/dev/ptmx");
+}
+
 /* make_proc mounts a proc of the slot's own. It has none of the container's masks, so they are made again. */
 static void make_proc(uint32_t seq, const char *hides, uint32_t n)
 {
@@ -165,6 +195,27 @@ static const char *strings_end(const char *p, const char *end, uint64_t n)
 	return p;
 }
 
+/* settle makes the launcher as weak as it stays: what it needs from now on is to be the programs' user, and to kill. */
+static void settle(uint32_t seq)
+{
+	struct __user_cap_header_struct h = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	const uint32_t caps = 1u << CAP_SETUID | 1u << CAP_SETGID | 1u << CAP_KILL;
+	struct __user_cap_data_struct d[2] = { { caps, caps, 0 }, { 0 } };
+	struct sock_fprog prog = { filter_len, filter };
+	for (int c = 0; prctl(PR_CAPBSET_READ, c, 0, 0, 0) >= 0; c++)
+		if (!(keep >> c & 1) && prctl(PR_CAPBSET_DROP, c, 0, 0, 0) < 0)
+			fail(seq, "drop", "bounding set");
+	/* A session's programs inherit it: setuid ones must not have no_new_privs, and without that only this may install. */
+	if (session && filter_len > 0 && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) < 0)
+		fail(seq, "install", "filter");
+	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 || syscall(SYS_setgroups, 0, NULL) < 0 ||
+	    syscall(SYS_setresgid, launcher_id, launcher_id, launcher_id) < 0 ||
+	    syscall(SYS_setresuid, launcher_id, launcher_id, launcher_id) < 0 || syscall(SYS_capset, &h, d) < 0 ||
+	    prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		fail(seq, "change", "id");
+	unprivileged = 1;
+}
+
 static void prepare(size_t len, const int *fds, uint32_t nfds)
 {
 	const struct prepare *p = (const void *)msg;
@@ -175,6 +226,7 @@ static void prepare(size_t len, const int *fds, uint32_t nfds)
 	if (len < sizeof *p || p->filter > MAX_FILTER || p->filter * sizeof *filter > len - sizeof *p || p->cgroups != nfds)
 		fail(seq, "read", "PREPARE");
 	uid = p->uid, gid = p->gid, launcher_id = p->launcher_id, filter_len = p->filter;
+	session = p->flags & SESSION, keep = (uint64_t)p->keep_high << 32 | p->keep_low;
 	memcpy(filter, text, filter_len * sizeof *filter);
 	text += filter_len * sizeof *filter;
 	hides = strings_end(text, (char *)msg + len, 1);
@@ -184,12 +236,16 @@ static void prepare(size_t len, const int *fds, uint32_t nfds)
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		fail(seq, "make private", "/");
 	make_proc(seq, hides, p->hides);
-	make_tree(seq);
+	if (session)
+		make_session(seq);
+	else
+		make_tree(seq);
 	if (sethostname(text, strlen(text)) < 0 || setdomainname("(none)", 6) < 0)
 		fail(seq, "set", "host name");
-	int dirs[2] = { open("/work", O_RDONLY | O_DIRECTORY | O_CLOEXEC), open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC) };
+	const char *top = session ? "/" : "/work";
+	int dirs[2] = { open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC), open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC) };
 	if (dirs[0] < 0 || dirs[1] < 0)
-		fail(seq, "open", "/work and /proc");
+		fail(seq, "open /proc and", top);
 	send_fds(&r, dirs, 2);
 	close(dirs[0]);
 	close(dirs[1]);
@@ -200,31 +256,21 @@ static void prepare(size_t len, const int *fds, uint32_t nfds)
 			fail(seq, "join", "cgroup");
 	if (unshare(CLONE_NEWCGROUP) < 0 && errno != EINVAL && errno != ENOSYS)
 		fail(seq, "unshare", "cgroup namespace");
+	if (session)
+		settle(seq);
 	r.h.type = READY;
 	send_fds(&r, NULL, 0);
 }
 
 /* ---- RUN ---- */
 
-/* settle makes the launcher as weak as it stays: what it needs from now on is to be the program's user, and to kill. */
-static void settle(const struct run *q)
+/* bound sets what the program's tmpfs holds from now on. */
+static void bound(const struct run *q)
 {
 	char options[96];
-	struct __user_cap_header_struct h = { _LINUX_CAPABILITY_VERSION_3, 0 };
-	const uint32_t caps = 1u << CAP_SETUID | 1u << CAP_SETGID | 1u << CAP_KILL;
-	struct __user_cap_data_struct d[2] = { { caps, caps, 0 }, { 0 } };
 	snprintf(options, sizeof options, "size=%llu,nr_inodes=%llu", (unsigned long long)q->size, (unsigned long long)q->inodes);
 	if (mount(NULL, "/work", NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV, options) < 0)
 		fail(q->h.seq, "set size of", "/work");
-	for (int c = 0; prctl(PR_CAPBSET_READ, c, 0, 0, 0) >= 0; c++)
-		if (prctl(PR_CAPBSET_DROP, c, 0, 0, 0) < 0)
-			fail(q->h.seq, "drop", "bounding set");
-	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 || syscall(SYS_setgroups, 0, NULL) < 0 ||
-	    syscall(SYS_setresgid, launcher_id, launcher_id, launcher_id) < 0 ||
-	    syscall(SYS_setresuid, launcher_id, launcher_id, launcher_id) < 0 || syscall(SYS_capset, &h, d) < 0 ||
-	    prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-		fail(q->h.seq, "change", "id");
-	unprivileged = 1;
 }
 
 /* What the child could not do. It shares the launcher's memory until it executes. */
@@ -268,13 +314,13 @@ static void execute(char **argv, char **env)
 }
 
 /* child runs in the launcher's memory: raw system calls, no allocation, never returns. */
-static void __attribute__((noreturn)) child(const int *fds, const struct limit *l, uint32_t limits, const char *dir, char **argv, char **env)
+static void __attribute__((noreturn)) child(const struct run *q, const int *fds, const struct limit *l, const gid_t *groups, const char *dir, char **argv, char **env)
 {
 	struct sock_fprog prog = { filter_len, filter };
 	sigset_t none;
 	if (setsid() < 0)
 		give_up("setsid");
-	for (uint32_t i = 0; i < limits; i++) {
+	for (uint32_t i = 0; i < q->rlimits; i++) {
 		struct rlimit old, new;
 		if (getrlimit(l[i].resource, &old) < 0)
 			give_up("getrlimit");
@@ -286,33 +332,38 @@ static void __attribute__((noreturn)) child(const int *fds, const struct limit *
 	for (int i = 0; i < 3; i++) /* received descriptors are above SOCK */
 		if (dup2(fds[i], i) < 0)
 			give_up("dup2");
+	if (q->flags & TERMINAL && ioctl(0, TIOCSCTTY, 0) < 0)
+		give_up("set terminal");
 	if (syscall(SYS_close_range, 3, ~0u, 0) < 0 && errno != ENOSYS) /* all are close-on-exec anyway */
 		give_up("close_range");
 	umask(022);
-	if (syscall(SYS_setgroups, 1, &gid) < 0 || syscall(SYS_setresgid, gid, gid, gid) < 0 || syscall(SYS_setresuid, uid, uid, uid) < 0)
+	if (syscall(SYS_setgroups, q->groups, groups) < 0 || syscall(SYS_setresgid, q->gid, q->gid, q->gid) < 0 ||
+	    syscall(SYS_setresuid, q->uid, q->uid, q->uid) < 0)
 		give_up("setresuid");
 	if (chdir(dir) < 0)
 		give_up("chdir");
 	sigemptyset(&none);
 	if (sigprocmask(SIG_SETMASK, &none, NULL) < 0)
 		give_up("sigprocmask");
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+	if (!session && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		give_up("no_new_privs");
-	if (filter_len > 0 && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) < 0)
+	if (!session && filter_len > 0 && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) < 0)
 		give_up("seccomp");
 	execute(argv, env);
 	give_up("exec");
 }
 
-/* run starts a program. Its memfd holds limits, room for the pointers of argv and envp, directory, argv, envp. */
+/* run starts a program. Its memfd holds limits, groups (an even number of words), room for the pointers of argv and
+ * envp, directory, argv, envp. */
 static void run(size_t len, const int *fds, uint32_t nfds)
 {
 	const struct run *q = (const void *)msg;
 	struct report r = { .h = { STARTED, q->h.seq } };
 	errno = EBADMSG;
-	if (len != sizeof *q || nfds != 4 || q->argc == 0 || q->rlimits > MAX_LIMITS || main_pid != 0)
+	if (len != sizeof *q || nfds != 4 || q->argc == 0 || q->rlimits > MAX_LIMITS || q->groups > MAX_GROUPS || (nmains > 0 && !session))
 		fail(q->h.seq, "read", "RUN");
-	const uint64_t pointers = (uint64_t)q->argc + q->envc + 2, skip = q->rlimits * sizeof(struct limit);
+	const uint64_t pointers = (uint64_t)q->argc + q->envc + 2, limits = q->rlimits * sizeof(struct limit),
+		skip = limits + (q->groups + 1) / 2 * 2 * sizeof(gid_t);
 	if (skip + pointers * sizeof(char *) > q->memory)
 		fail(q->h.seq, "read", "RUN");
 	char *base = mmap(NULL, q->memory, PROT_READ | PROT_WRITE, MAP_SHARED, fds[3], 0), *end = base + q->memory;
@@ -331,15 +382,17 @@ static void run(size_t len, const int *fds, uint32_t nfds)
 		env[i] = p;
 	argv[q->argc] = env[q->envc] = NULL;
 
+	if (!session)
+		bound(q);
 	if (!unprivileged)
-		settle(q);
-	child_errno = 0;
-	pid_t pid = vfork();
+		settle(q->h.seq);
+	child_errno = nmains < MAX_MAINS ? 0 : EAGAIN;
+	pid_t pid = child_errno ? -1 : vfork();
 	if (pid == 0)
-		child(fds, (const struct limit *)base, q->rlimits, dir, argv, env);
+		child(q, fds, (const struct limit *)base, (const gid_t *)(base + limits), dir, argv, env);
 	r.pid = pid;
 	if (pid < 0) {
-		r.error = errno;
+		r.error = child_errno ? child_errno : errno;
 		strcpy(r.label, "fork");
 	} else if (child_errno != 0) {
 		r.error = child_errno;
@@ -347,8 +400,8 @@ static void run(size_t len, const int *fds, uint32_t nfds)
 		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 			;
 	} else {
-		main_pid = pid;
-		main_seq = q->h.seq;
+		mains[nmains].pid = pid;
+		mains[nmains++].seq = q->h.seq;
 	}
 	munmap(base, q->memory);
 	send_fds(&r, NULL, 0);
@@ -356,25 +409,52 @@ static void run(size_t len, const int *fds, uint32_t nfds)
 
 /* ---- the loop ---- */
 
-/* reap waits for what has ended, with options 0 until nothing is left. */
-/* Returns how many processes it reaped, the main one aside. */
+/* main_of returns the index of what RUN started as pid, nmains when it is none of them. */
+static uint32_t main_of(pid_t pid)
+{
+	uint32_t i = 0;
+	while (i < nmains && mains[i].pid != pid)
+		i++;
+	return i;
+}
+
+/* reap waits for what has ended, with options 0 until nothing is left. It returns how many processes it reaped, those
+ * that RUN started aside. */
 static int reap(int options)
 {
 	struct rusage u;
 	int status, others = 0;
 	for (pid_t pid; (pid = wait4(-1, &status, options, &u)) > 0 || (pid < 0 && errno == EINTR);) {
-		if (pid != main_pid) {
+		uint32_t i = pid > 0 ? main_of(pid) : nmains;
+		if (i == nmains) {
 			others += pid > 0;
 			continue;
 		}
-		struct report r = { .h = { EXITED, main_seq }, .pid = pid, .status = status };
+		struct report r = { .h = { EXITED, mains[i].seq }, .pid = pid, .status = status };
 		r.user = micros(u.ru_utime);
 		r.system = micros(u.ru_stime);
 		r.rss = u.ru_maxrss;
-		main_pid = 0;
+		mains[i] = mains[--nmains];
 		send_fds(&r, NULL, 0);
 	}
 	return others;
+}
+
+/* forward sends a signal to what RUN started, to all of its process group, or to everybody in the slot. */
+static void forward(size_t len)
+{
+	const struct signal *q = (const void *)msg;
+	struct report r = { .h = { SIGNALLED, q->h.seq } };
+	errno = EBADMSG;
+	if (len != sizeof *q)
+		fail(q->h.seq, "read", "SIGNAL");
+	if (q->flags & EVERYBODY)
+		r.error = kill(-1, q->signal) < 0 && errno != ESRCH ? errno : 0;
+	else if (q->pid <= 0 || main_of(q->pid) == nmains)
+		r.error = ESRCH; /* its number may be another's by now */
+	else if (kill(q->flags & WHOLE_GROUP ? -q->pid : q->pid, q->signal) < 0)
+		r.error = errno;
+	send_fds(&r, NULL, 0);
 }
 
 static void receive(void)
@@ -402,6 +482,8 @@ static void receive(void)
 		prepare(n, fds, nfds);
 	else if (h->type == RUN)
 		run(n, fds, nfds);
+	else if (h->type == SIGNAL)
+		forward(n);
 	else if (h->type == KILL) {
 		struct report r = { .h = { TOTAL, h->seq } };
 		reap(WNOHANG); /* who ended before is not counted as left */
