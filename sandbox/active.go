@@ -10,6 +10,7 @@ import (
 // active is an execution that this engine is running, or has just run. It implements [Handle].
 type active struct {
 	request Request
+	most    Limits // what the policy let this client ask for when it asked
 	log     *eventLog
 	stop    context.CancelFunc // cancels the run; its effect is VerdictCancelled
 	done    chan struct{}      // closed when the result is journalled

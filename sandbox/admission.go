@@ -16,6 +16,14 @@ type AdmissionOptions struct {
 	Memory     int64                  // bytes that granted places may add up to; default 1 GiB; see MemoryBudget
 	DiskFree   func() (uint64, error) // bytes free where the state lies; nil: not checked. Called without a lock held
 	DiskFloor  uint64                 // bytes below which Reserve refuses; with DiskFree
+	// Client returns the bounds of one client, read when it takes a place; nil: none. Called without a lock held.
+	Client func(client string) ClientBounds
+}
+
+// ClientBounds are one client's own; zero fields bound nothing.
+type ClientBounds struct {
+	MaxQueue   int // its places that are not granted yet
+	MaxRunning int // its places granted at once
 }
 
 func (o AdmissionOptions) withDefaults() AdmissionOptions {
@@ -56,6 +64,7 @@ type Admission struct {
 	running  int            // places granted
 	memory   int64          // of the places granted
 	holding  map[string]int // queued places of each client that has any
+	busy     map[string]int // granted places of each client that has any
 	turns    []*turn        // clients with waiting places, the next to be served first
 	service  time.Duration  // moving average of the time between grant and release
 }
@@ -79,7 +88,7 @@ type AdmissionStats struct {
 
 // NewAdmission returns an empty Admission.
 func NewAdmission(o AdmissionOptions) *Admission {
-	return &Admission{opts: o.withDefaults(), holding: make(map[string]int), service: firstServiceTime}
+	return &Admission{opts: o.withDefaults(), holding: make(map[string]int), busy: make(map[string]int), service: firstServiceTime}
 }
 
 // Reserve takes a place in the queue for client, before anything else of its request is read. The caller owns the place
@@ -90,6 +99,10 @@ func NewAdmission(o AdmissionOptions) *Admission {
 func (a *Admission) Reserve(client string) (*Place, error) {
 	if err := a.checkDisk(); err != nil {
 		return nil, err
+	}
+	var own ClientBounds
+	if a.opts.Client != nil {
+		own = a.opts.Client(client)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -104,9 +117,13 @@ func (a *Admission) Reserve(client string) (*Place, error) {
 		return nil, &Error{Op: "sandbox.Reserve", Kind: KindExhausted, Reason: "QUEUE_FULL",
 			Msg: "too many executions are waiting; try again later", RetryAfter: a.retryAfterLocked()}
 	}
+	if own.MaxQueue > 0 && a.holding[client] >= own.MaxQueue {
+		return nil, &Error{Op: "sandbox.Reserve", Kind: KindExhausted, Reason: "KEY_QUEUE_FULL",
+			Msg: fmt.Sprintf("this key's own %d places in the queue are taken; try again later", own.MaxQueue), RetryAfter: a.retryAfterLocked()}
+	}
 	a.queued++
 	a.holding[client]++
-	return &Place{admission: a, client: client, ready: make(chan struct{})}, nil
+	return &Place{admission: a, client: client, maxRunning: own.MaxRunning, ready: make(chan struct{})}, nil
 }
 
 func (a *Admission) checkDisk() error {
@@ -132,6 +149,15 @@ func (a *Admission) retryAfterLocked() time.Duration {
 	return min(max(d.Round(time.Second), minRetry), maxRetry)
 }
 
+// Resize changes how many places there are; zero means the default. What is queued or runs beyond the new bounds stays.
+func (a *Admission) Resize(maxQueue, maxRunning int) {
+	o := AdmissionOptions{MaxQueue: maxQueue, MaxRunning: maxRunning}.withDefaults()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.opts.MaxQueue, a.opts.MaxRunning = o.MaxQueue, o.MaxRunning
+	a.grantLocked()
+}
+
 // Drain makes Reserve refuse from now on. Places that were taken keep their turn.
 func (a *Admission) Drain() {
 	a.mu.Lock()
@@ -148,18 +174,22 @@ func (a *Admission) Stats() AdmissionStats {
 }
 
 // grantLocked grants all that can be granted. Clients whose next place does not fit keep their turn and are passed over,
-// until one of them has been passed over maxBypass times.
+// until one of them has been passed over maxBypass times. Clients that have as many as their own bound lets them keep
+// their turn too, and nobody waits for them.
 func (a *Admission) grantLocked() {
+	atBound := func(p *Place) bool { return p.maxRunning > 0 && a.busy[p.client] >= p.maxRunning }
 	for a.running < a.opts.MaxRunning {
 		i := slices.IndexFunc(a.turns, func(t *turn) bool {
 			p := t.places[0]
-			return a.memory+p.memory <= a.opts.Memory || p.bypassed >= maxBypass
+			return !atBound(p) && (a.memory+p.memory <= a.opts.Memory || p.bypassed >= maxBypass)
 		})
 		if i < 0 || a.memory+a.turns[i].places[0].memory > a.opts.Memory {
 			return
 		}
 		for _, t := range a.turns[:i] {
-			t.places[0].bypassed++
+			if !atBound(t.places[0]) {
+				t.places[0].bypassed++
+			}
 		}
 		t := a.turns[i]
 		p := t.places[0]
@@ -169,6 +199,7 @@ func (a *Admission) grantLocked() {
 		}
 		a.leaveQueueLocked(p)
 		a.running++
+		a.busy[p.client]++
 		a.memory += p.memory
 		p.state, p.granted = placeGranted, time.Now()
 		close(p.ready)
@@ -195,7 +226,12 @@ func (a *Admission) dequeueLocked(p *Place) {
 
 func (a *Admission) leaveQueueLocked(p *Place) {
 	a.queued--
-	if a.holding[p.client]--; a.holding[p.client] == 0 {
-		delete(a.holding, p.client)
+	release(a.holding, p.client)
+}
+
+// release takes one from a client's count, and forgets a client without any.
+func release(counts map[string]int, client string) {
+	if counts[client]--; counts[client] == 0 {
+		delete(counts, client)
 	}
 }

@@ -80,7 +80,7 @@ func (l *line) want(t *testing.T, order ...string) {
 func wantEmpty(t *testing.T, a *Admission) {
 	t.Helper()
 	s := a.Stats()
-	if s.Queued != 0 || s.Running != 0 || s.MemoryUse != 0 || len(a.turns) != 0 || len(a.holding) != 0 {
+	if s.Queued != 0 || s.Running != 0 || s.MemoryUse != 0 || len(a.turns) != 0 || len(a.holding) != 0 || len(a.busy) != 0 {
 		t.Errorf("left over: %+v, %d turns, %d clients", s, len(a.turns), len(a.holding))
 	}
 }

@@ -39,11 +39,13 @@ type Options struct {
 	AgentFilter   []byte // BPF for agents
 
 	Admission AdmissionOptions
-	Policy    Limits        // maximal limits a caller can ask for; zero fields: no maximum
+	Policy    Policy        // what callers may do; see Configure
 	Drain     time.Duration // what Close grants running executions; default 10 s
-	Warnings  []Warning     // of the host and the configuration
-	Features  []Feature     // what probes found
-	Logger    *slog.Logger  // default: slog.Default
+	// ClientName returns the name of the key with this id, "" without one. It may read a disk. Nil: keys have no names.
+	ClientName func(id string) string
+	Warnings   []Warning    // of the host and the configuration
+	Features   []Feature    // what probes found
+	Logger     *slog.Logger // default: slog.Default
 }
 
 // Engine runs executions. Its methods can be called from any goroutine.
@@ -59,6 +61,7 @@ type Engine struct {
 	langs   *languages
 	prepare singleflight.Group
 	ready   atomic.Pointer[error] // nil until the built-in program has run; then what came of it
+	live    atomic.Pointer[live]
 
 	isReady chan struct{} // closed when ready holds nil
 
@@ -78,9 +81,7 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	if e.log == nil {
 		e.log = slog.Default()
 	}
-	if e.o.Drain == 0 {
-		e.o.Drain = 10 * time.Second
-	}
+	e.live.Store(newLive(o.Policy, o.Drain))
 	if err := e.reap(ctx); err != nil {
 		return nil, err
 	}
@@ -90,18 +91,15 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	if err := e.install(ctx); err != nil {
 		return nil, err
 	}
+	o.Admission.Client = func(client string) ClientBounds { return e.rules(client).ClientBounds }
 	e.admit = NewAdmission(o.Admission)
-	// What could never be admitted is clamped, and listed, instead of refused.
-	if most := e.admit.Stats().Memory - boxReserve; e.o.Policy.Memory == 0 || e.o.Policy.Memory > most {
-		e.o.Policy.Memory = max(most, MinMemory)
-	}
 	e.ctx, e.stop = context.WithCancelCause(context.WithoutCancel(ctx))
 	e.langs = newLanguages(e)
 	e.wg.Go(e.becomeReady)
 	return e, nil
 }
 
-// Close refuses new executions, grants running ones Options.Drain, cancels the rest and returns when all are settled.
+// Close refuses new executions, grants running ones the drain, cancels the rest and returns when all are settled.
 func (e *Engine) Close(ctx context.Context) error {
 	e.mu.Lock()
 	was := e.closed
@@ -116,7 +114,7 @@ func (e *Engine) Close(ctx context.Context) error {
 		e.wg.Wait()
 		close(idle)
 	}()
-	grace := time.NewTimer(e.o.Drain)
+	grace := time.NewTimer(e.live.Load().drain)
 	defer grace.Stop()
 	select {
 	case <-idle:
@@ -163,14 +161,15 @@ func (e *Engine) Start(ctx context.Context, r Request) (_ Handle, err error) {
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}
-	recipe, bad := e.recipe(r)
+	rules := e.rules(r.Client)
+	recipe, bad := e.recipe(r, &rules)
 	if bad != nil {
 		return nil, bad
 	}
-	if _, err := e.plan(r, recipe, Limits{}); err != nil { // what is wrong with the request is said now
+	if _, err := e.plan(r, recipe, rules.Max, Limits{}); err != nil { // what is wrong with the request is said now
 		return nil, err
 	}
-	a, known, err := e.register(ctx, r, recipe)
+	a, known, err := e.register(ctx, r, recipe, &rules)
 	if err != nil {
 		return nil, err
 	}
@@ -231,8 +230,8 @@ func (e *Engine) launch(fn func(context.Context), a *active) bool {
 	return true
 }
 
-// recipe finds what runs r and checks that it can.
-func (e *Engine) recipe(r Request) (*images.Recipe, *Error) {
+// recipe finds what runs r and checks that it can and may.
+func (e *Engine) recipe(r Request, rules *Rules) (*images.Recipe, *Error) {
 	recipe, ok := e.o.Catalog.Find(r.Language)
 	if !ok {
 		return nil, &Error{Op: "sandbox.Start", Kind: KindInvalid, Reason: "UNKNOWN_LANGUAGE", Field: "language",
@@ -242,6 +241,9 @@ func (e *Engine) recipe(r Request) (*images.Recipe, *Error) {
 		return nil, &Error{Op: "sandbox.Start", Kind: KindInvalid, Reason: "UNKNOWN_RUNTIME", Field: "runtime",
 			Msg: fmt.Sprintf("no runtime %q here; this daemon has %q", r.Runtime, name)}
 	}
+	if err := rules.Allow(recipe.Name, e.o.Runtime.Info().Name); err != nil {
+		return nil, err
+	}
 	if missing := e.langs.missing(recipe); len(missing) > 0 {
 		return nil, &Error{Op: "sandbox.Start", Kind: KindUnavailable, Reason: "LANGUAGE_NOT_INSTALLED", Field: "language",
 			Msg: fmt.Sprintf("%s is not installed on this host (missing %v): %s", recipe.Title, missing, images.InstallCommand(recipe.Packages))}
@@ -250,9 +252,9 @@ func (e *Engine) recipe(r Request) (*images.Recipe, *Error) {
 }
 
 // register makes the record of a new execution, or finds the one that r's request id leads to.
-func (e *Engine) register(ctx context.Context, r Request, recipe *images.Recipe) (*active, Handle, error) {
-	effective, clamped := r.Limits.Resolve(fromImages(recipe.Limits), e.o.Policy)
-	a := &active{request: r, log: &eventLog{}, done: make(chan struct{}), admitted: make(chan struct{}), stop: func() {}, x: Execution{
+func (e *Engine) register(ctx context.Context, r Request, recipe *images.Recipe, rules *Rules) (*active, Handle, error) {
+	effective, clamped := rules.resolve(r.Limits, fromImages(recipe.Limits))
+	a := &active{request: r, most: rules.Max, log: &eventLog{}, done: make(chan struct{}), admitted: make(chan struct{}), stop: func() {}, x: Execution{
 		ID: NewID(), Tenant: r.Tenant, Client: r.Client, RequestID: r.RequestID, BodyHash: BodyHash(&r),
 		Language: recipe.Name, Runtime: e.o.Runtime.Info().Name, State: StateQueued, Limits: effective, Clamped: clamped,
 		Unenforced: e.unenforced(effective), CreatedAt: time.Now().UTC(),
@@ -393,7 +395,7 @@ func (e *Engine) Info(context.Context) (SystemInfo, error) {
 	s := e.admit.Stats()
 	return SystemInfo{
 		Version: e.o.Version, Runtimes: []RuntimeInfo{e.o.Runtime.Info()}, Features: e.o.Features, Warnings: e.o.Warnings,
-		Policy: e.o.Policy, Queued: s.Queued, Running: s.Running, MaxQueue: s.MaxQueue, MaxBoxes: s.MaxRunning,
+		Policy: e.rules("").Max, Queued: s.Queued, Running: s.Running, MaxQueue: s.MaxQueue, MaxBoxes: s.MaxRunning,
 		Memory: s.Memory, MemoryUse: s.MemoryUse, Goroutines: runtime.NumGoroutine(),
 	}, nil
 }

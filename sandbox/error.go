@@ -19,6 +19,7 @@ const (
 	KindUnavailable             // not now, whatever the load: starting, draining, or the language is not installed
 	KindUnsupported             // this host or runtime cannot do it
 	KindCanceled                // the caller went away
+	KindDenied                  // the operator's policy forbids it to this caller; Field names what
 )
 
 // Error is the only error type that leaves package sandbox.

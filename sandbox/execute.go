@@ -88,8 +88,8 @@ func (e *Engine) concludeLocked(x *Execution, a *active, err error, ctx context.
 // close.
 func (e *Engine) execute(ctx context.Context, a *active, recipe *images.Recipe) (b *box, err error) {
 	limits := a.Snapshot().Limits
-	compile := compileLimits(recipe, e.o.Policy)
-	plan, err := e.plan(a.request, recipe, limits)
+	compile := compileLimits(recipe, a.most)
+	plan, err := e.plan(a.request, recipe, a.most, limits)
 	if err != nil {
 		return nil, err
 	}
@@ -166,11 +166,11 @@ func (e *Engine) runStep(ctx context.Context, a *active, b *box, recipe *images.
 	return nil
 }
 
-// plan turns a request into commands.
-func (e *Engine) plan(r Request, recipe *images.Recipe, l Limits) (images.Plan, error) {
+// plan turns a request of a client who can ask for most into commands.
+func (e *Engine) plan(r Request, recipe *images.Recipe, most, l Limits) (images.Plan, error) {
 	in := images.PlanInput{
 		Code: []byte(r.Code), Entrypoint: r.Entrypoint, Args: r.Args, Env: r.Env,
-		Programs: e.langs.programs(recipe), CompileMemory: compileLimits(recipe, e.o.Policy).Memory, Memory: l.Memory,
+		Programs: e.langs.programs(recipe), CompileMemory: compileLimits(recipe, most).Memory, Memory: l.Memory,
 	}
 	for _, f := range r.Files {
 		in.Files = append(in.Files, f.Path)
@@ -203,8 +203,8 @@ func requestFiles(r Request, entrypoint string) []client.File {
 }
 
 // compileLimits are the recipe's: a caller's limits are for the run step.
-func compileLimits(recipe *images.Recipe, policy Limits) Limits {
-	l, _ := Limits{}.Resolve(fromImages(recipe.Compile), policy)
+func compileLimits(recipe *images.Recipe, most Limits) Limits {
+	l, _ := Limits{}.Resolve(fromImages(recipe.Compile), most)
 	return l
 }
 

@@ -58,19 +58,19 @@ func TestConclude(t *testing.T) {
 }
 
 // planner returns an engine that can plan and do nothing else.
-func planner(t *testing.T, policy Limits) *Engine {
+func planner(t *testing.T) *Engine {
 	t.Helper()
 	catalog, err := images.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &Engine{o: Options{Catalog: catalog, Policy: policy}}
+	e := &Engine{o: Options{Catalog: catalog}}
 	e.langs = &languages{e: e, status: map[string]images.Status{}}
 	return e
 }
 
 func TestPlan(t *testing.T) {
-	e := planner(t, Limits{Memory: 256 << 20})
+	e := planner(t)
 	inPackage := []byte("package org.example;\npublic class Main { public static void main(String[] args) {} }")
 	for _, c := range []struct {
 		name    string
@@ -93,7 +93,7 @@ func TestPlan(t *testing.T) {
 			if !ok {
 				t.Fatalf("no language %s", c.request.Language)
 			}
-			p, err := e.plan(c.request, recipe, Limits{Memory: 64 << 20})
+			p, err := e.plan(c.request, recipe, Limits{Memory: 256 << 20}, Limits{Memory: 64 << 20})
 			if c.kind != 0 {
 				if KindOf(err) != c.kind {
 					t.Errorf("plan: %v, want kind %d", err, c.kind)
@@ -114,10 +114,10 @@ func TestPlan(t *testing.T) {
 func TestPlanFollowsPolicy(t *testing.T) {
 	r := Request{Language: "java", Code: "public class A {}"}
 	heaps := map[int64][]string{}
+	e := planner(t)
 	for _, most := range []int64{128 << 20, 0} {
-		e := planner(t, Limits{Memory: most})
 		recipe, _ := e.o.Catalog.Find("java")
-		p, err := e.plan(r, recipe, Limits{Memory: 64 << 20})
+		p, err := e.plan(r, recipe, Limits{Memory: most}, Limits{Memory: 64 << 20})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"bytes"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -83,24 +84,27 @@ func (l *languages) version(ctx context.Context, b *box, r *images.Recipe, limit
 	return v, s.Close(ctx)
 }
 
-// list describes all languages, once their versions are known.
+// list describes all languages that the policy allows, once their versions are known.
 func (l *languages) list(ctx context.Context) ([]Language, error) {
 	select {
 	case <-l.detected:
 	case <-ctx.Done():
 		return nil, canceled(ctx, "sandbox.Languages")
 	}
-	policy := l.e.o.Policy
+	rules := l.e.rules("")
 	var out []Language
 	for _, r := range l.e.o.Catalog.All() {
+		if rules.Languages != nil && !slices.Contains(rules.Languages, r.Name) {
+			continue
+		}
 		st := l.status[r.Name]
 		lang := Language{
 			Name: r.Name, Title: r.Title, Aliases: r.Aliases, Extensions: r.Extensions, Entrypoint: r.Entrypoint,
 			Compiled: r.Compiled(), Available: st.Available(), Version: l.versions[r.Name], Missing: st.Missing, Install: st.Install,
 		}
-		lang.Limits, _ = Limits{}.Resolve(fromImages(r.Limits), policy)
+		lang.Limits, _ = rules.resolve(Limits{}, fromImages(r.Limits))
 		if r.Compiled() {
-			lang.Compile = compileLimits(r, policy)
+			lang.Compile = compileLimits(r, rules.Max)
 		}
 		out = append(out, lang)
 	}

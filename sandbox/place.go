@@ -17,9 +17,10 @@ const (
 
 // Place is a place in the queue of an [Admission], and the permission to run once Wait has granted it.
 type Place struct {
-	admission *Admission
-	client    string
-	ready     chan struct{} // closed when the place is granted, or released while waiting
+	admission  *Admission
+	client     string
+	maxRunning int           // its client's own bound; zero: none
+	ready      chan struct{} // closed when the place is granted, or released while waiting
 
 	// All below is guarded by admission.mu.
 	state    placeState
@@ -94,6 +95,7 @@ func (p *Place) Release() {
 		close(p.ready)
 	case placeGranted:
 		a.running--
+		release(a.busy, p.client)
 		a.memory -= p.memory
 		a.service += (time.Since(p.granted) - a.service) / 8
 	case placeReleased:

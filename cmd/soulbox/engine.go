@@ -140,7 +140,7 @@ func (c engineConfig) engineOptions(s *wide.Session, tree *cgroups.Tree) (sandbo
 		RunDir: s.RunDir, CacheDir: c.cacheDir, Assets: assets.Open,
 		Admission: sandbox.AdmissionOptions{MaxQueue: c.maxQueue, MaxRunning: min(c.maxRunning, blocks), Memory: c.memory,
 			DiskFree: func() (uint64, error) { return diskFree(s.StateDir) }, DiskFloor: c.diskFloor},
-		Policy: c.policy, Drain: c.drain, Features: hostFeatures(tree), Logger: c.log,
+		Policy: sandbox.Policy{Max: c.policy}, Drain: c.drain, Features: hostFeatures(tree), Logger: c.log,
 	}, nil
 }
 

@@ -44,6 +44,7 @@ func TestTable(t *testing.T) {
 		{"unavailable", kind(sandbox.KindUnavailable), connect.CodeUnavailable, 503, "UNAVAILABLE", "", "said"},
 		{"unsupported", kind(sandbox.KindUnsupported), connect.CodeUnimplemented, 501, "UNSUPPORTED", "", "said"},
 		{"canceled", kind(sandbox.KindCanceled), connect.CodeCanceled, 499, "CANCELED", "", "said"},
+		{"denied", kind(sandbox.KindDenied), connect.CodePermissionDenied, 403, "DENIED", "", "said"},
 		{"internal", kind(sandbox.KindInternal), connect.CodeInternal, 500, "INTERNAL", "", "internal error "},
 		{"unknown kind", kind(sandbox.Kind(99)), connect.CodeInternal, 500, "INTERNAL", "", "internal error "},
 		{"stranger", errors.New("secret"), connect.CodeInternal, 500, "INTERNAL", "", "internal error "},

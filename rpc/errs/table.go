@@ -34,6 +34,8 @@ func rowOf(k sandbox.Kind) row {
 		return row{connect.CodeUnimplemented, "UNSUPPORTED"}
 	case sandbox.KindCanceled:
 		return row{connect.CodeCanceled, "CANCELED"}
+	case sandbox.KindDenied:
+		return row{connect.CodePermissionDenied, "DENIED"}
 	}
 	return row{connect.CodeInternal, reasonInternal}
 }

@@ -156,7 +156,7 @@ func TestCancelWhileRunning(t *testing.T) {
 // TestClamped lists what was asked above the policy, and nothing else.
 func TestClamped(t *testing.T) {
 	p := sandboxtest.Open(t, func(o *sandbox.Options) {
-		o.Policy = sandbox.Limits{WallTime: 3 * time.Second, Memory: 128 * mib, Output: 1000}
+		o.Policy.Max = sandbox.Limits{WallTime: 3 * time.Second, Memory: 128 * mib, Output: 1000}
 	})
 	x := execute(t, p, sandbox.Request{Language: "python", Code: "print('x' * 2000)",
 		Limits: sandbox.Limits{WallTime: time.Hour, Memory: 64 * mib, Output: 1 << 30}})

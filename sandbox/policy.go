@@ -1,0 +1,96 @@
+package sandbox
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Policy is what the operator allows. The zero value allows everything.
+type Policy struct {
+	Max       Limits               // the most a caller can ask for; zero fields: no maximum
+	Default   Limits               // where a caller asks for nothing; zero fields: the recipe's
+	Languages []string             // names of the recipes that may run; nil: all
+	Runtimes  []string             // names of the runtimes that may be used; nil: all
+	Keys      map[string]KeyPolicy // what differs for some keys: by their ids or, where no id is there, by their names
+}
+
+// KeyPolicy is what differs for one API key. Zero fields are the [Policy]'s.
+type KeyPolicy struct {
+	Max        Limits   // in place of Policy.Max, field by field: higher or lower
+	Languages  []string // in place of Policy.Languages
+	MaxRunning int      // sandboxes at once; zero: only the engine's own bound
+	MaxQueue   int      // executions that wait; zero: only the engine's own bound
+}
+
+// Rules are a [Policy] as it binds one client.
+type Rules struct {
+	Max, Default        Limits
+	Languages, Runtimes []string // nil: all
+	ClientBounds
+}
+
+// For returns the rules for the key with this id and name.
+func (p *Policy) For(id, name string) Rules {
+	r := Rules{Max: p.Max, Default: p.Default, Languages: p.Languages, Runtimes: p.Runtimes}
+	k, ok := p.Keys[id]
+	if !ok && name != "" {
+		k, ok = p.Keys[name]
+	}
+	if !ok {
+		return r
+	}
+	for _, f := range limitFields() {
+		f.set(&r.Max, cmp.Or(f.get(&k.Max), f.get(&r.Max)))
+	}
+	if k.Languages != nil {
+		r.Languages = k.Languages
+	}
+	r.ClientBounds = ClientBounds{MaxRunning: k.MaxRunning, MaxQueue: k.MaxQueue}
+	return r
+}
+
+// Names tells whether p has something of its own for the key with this id and name.
+func (p *Policy) Names(id, name string) bool {
+	_, byID := p.Keys[id]
+	_, byName := p.Keys[name]
+	return byID || byName && name != ""
+}
+
+// Allow returns an [*Error] of [KindDenied] that names the field of a request for which r does not let a language or a
+// runtime be used, nil when it does.
+func (r *Rules) Allow(language, runtime string) *Error {
+	for _, rule := range []struct {
+		allowed             []string
+		name, reason, field string
+	}{
+		{r.Languages, language, "LANGUAGE_NOT_ALLOWED", "language"},
+		{r.Runtimes, runtime, "RUNTIME_NOT_ALLOWED", "runtime"},
+	} {
+		if rule.allowed != nil && !slices.Contains(rule.allowed, rule.name) {
+			return &Error{Op: "sandbox.Start", Kind: KindDenied, Reason: rule.reason, Field: rule.field,
+				Msg: fmt.Sprintf("the operator does not allow %q for this key; allowed: %s", rule.name, cmp.Or(strings.Join(rule.allowed, ", "), "none"))}
+		}
+	}
+	return nil
+}
+
+// resolve returns the limits in force for what a caller asked, see [Limits.Resolve]: the operator's defaults come before
+// the recipe's.
+func (r *Rules) resolve(asked, recipe Limits) (effective Limits, clamped []LimitName) {
+	defaults, _ := r.Default.Resolve(recipe, Limits{})
+	return asked.Resolve(defaults, r.Max)
+}
+
+// clone copies what the caller of [Engine.Configure] could go on to change.
+func (p *Policy) clone() Policy {
+	c := *p
+	c.Languages, c.Runtimes = slices.Clone(p.Languages), slices.Clone(p.Runtimes)
+	c.Keys = make(map[string]KeyPolicy, len(p.Keys))
+	for name, k := range p.Keys {
+		k.Languages = slices.Clone(k.Languages)
+		c.Keys[name] = k
+	}
+	return c
+}
