@@ -85,9 +85,12 @@ func (d *daemon) sleeper(t *testing.T) string {
 }
 
 // programs counts the Python programs that run below the daemon.
-func (d *daemon) programs() (n int) {
-	for _, pid := range tree(d.outer()) {
-		if b, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline"); bytes.Contains(b, []byte("main.py")) {
+func (d *daemon) programs() int { return programs(tree(d.outer())) }
+
+// programs counts the Python programs among processes.
+func programs(pids []int) (n int) {
+	for _, pid := range pids {
+		if b, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline"); bytes.HasSuffix(b, []byte("\x00main.py\x00")) {
 			n++
 		}
 	}
@@ -273,6 +276,12 @@ type leftovers struct {
 	Processes, Mounts, Descriptors, Locks, Goroutines, Directories, Cgroups int
 }
 
+// within tells whether nothing is more than before.
+func (n leftovers) within(before leftovers) bool {
+	return n.Processes <= before.Processes && n.Mounts <= before.Mounts && n.Descriptors <= before.Descriptors && n.Locks <= before.Locks &&
+		n.Goroutines <= before.Goroutines && n.Directories <= before.Directories && n.Cgroups <= before.Cgroups
+}
+
 func (d *daemon) leftovers(t *testing.T) (n leftovers) {
 	t.Helper()
 	pids := tree(d.outer())
@@ -370,9 +379,7 @@ func TestNothingIsLeft(t *testing.T) {
 	var after leftovers
 	if !poll(d.exited, stopWait, func() bool {
 		after = d.leftovers(t)
-		return after.Processes <= before.Processes && after.Mounts <= before.Mounts && after.Descriptors <= before.Descriptors &&
-			after.Locks <= before.Locks &&
-			after.Goroutines <= before.Goroutines && after.Directories <= before.Directories && after.Cgroups <= before.Cgroups
+		return after.within(before)
 	}) {
 		t.Errorf("something is left (-before +after):\n%s", cmp.Diff(before, after))
 	}

@@ -116,6 +116,9 @@ func startInner(files []*os.File) (*exec.Cmd, error) {
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID,
 		Pdeathsig:   syscall.SIGKILL,
 		AmbientCaps: allCaps(),
+		// What a terminal sends, such as Ctrl-C's signal, goes to all in its foreground group. Only outer may get it, and
+		// forwards it: the daemon could settle nothing if its helper ended first.
+		Setsid: true,
 	}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the wide namespace (user namespaces may be restricted here; see soulbox doctor): %w", err)
