@@ -8,6 +8,8 @@ SHELL       := /bin/bash
 MAKEFLAGS   += --no-print-directory
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
+# `deps` must be done before anything is built.
+.NOTPARALLEL:
 
 GO      ?= $(shell command -v go || echo /usr/local/go/bin/go)
 export GO
@@ -16,8 +18,9 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 CC      := gcc
 MUSL_CC := musl-gcc
 
-# musl has no kernel headers of its own; the host's come last, so that they add and never replace.
-STATIC_C := $(MUSL_CC) -static -Os -s -Wall -Wextra -Werror -idirafter /usr/include \
+# musl has no kernel headers of its own; the host's come last, so that they add and never replace. The compiler is asked
+# when it is needed: before, `deps` may have to install it.
+STATIC_C = $(MUSL_CC) -static -Os -s -Wall -Wextra -Werror -idirafter /usr/include \
 	-idirafter /usr/include/$(shell $(CC) -dumpmachine 2>/dev/null)
 GO_BUILD := $(GO) build -trimpath -buildvcs=false
 ASSETS   := sandbox/assets/bin
