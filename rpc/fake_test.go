@@ -28,6 +28,8 @@ type fakeEngine struct {
 	refuse   error // what Start answers
 	flood    bool  // events of 1 MiB without end come after the first two
 
+	writeTimeout time.Duration // the server's
+
 	mu   sync.Mutex
 	last sandbox.Request
 }
@@ -178,7 +180,7 @@ func serve(t *testing.T, f *fakeEngine) string {
 func start(t *testing.T, f *fakeEngine) *httptest.Server {
 	t.Helper()
 	h, err := rpc.New(rpc.Options{
-		Engine: f, Keys: &fakeKeys{}, MaxBody: 1 << 20,
+		Engine: f, Keys: &fakeKeys{}, MaxBody: 1 << 20, WriteTimeout: f.writeTimeout,
 		Auth: func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.Header.Get("Authorization") != "Bearer good" {

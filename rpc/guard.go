@@ -46,13 +46,24 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.Body != nil && r.Body != http.NoBody {
 		shallow := *r
-		shallow.Body = http.MaxBytesReader(w, r.Body, g.maxBody)
+		shallow.Body = http.MaxBytesReader(innermost(w), r.Body, g.maxBody)
 		r = &shallow
 		if isConnectUnary(r) {
 			w = &statusWriter{ResponseWriter: w}
 		}
 	}
 	g.next.ServeHTTP(w, r)
+}
+
+// innermost returns net/http's own writer, the only one whose connection [http.MaxBytesReader] can close.
+func innermost(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		outer, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
+		}
+		w = outer.Unwrap()
+	}
 }
 
 // runsProgram tells whether a request asks for an execution.

@@ -40,6 +40,8 @@ type Options struct {
 	Caller func(context.Context) (v1.Caller, bool)
 	// MaxBody bounds a request's body in bytes, as sent and decompressed; default 16 MiB.
 	MaxBody int
+	// WriteTimeout is how long a client may take to read the next piece of an answer before it counts as gone; default 30 s.
+	WriteTimeout time.Duration
 	// Log gets the causes of internal errors; default [slog.Default].
 	Log *slog.Logger
 }
@@ -51,6 +53,9 @@ func New(o Options) (http.Handler, error) {
 	}
 	if o.MaxBody == 0 {
 		o.MaxBody = 16 << 20
+	}
+	if o.WriteTimeout == 0 {
+		o.WriteTimeout = 30 * time.Second
 	}
 	services, err := v1.New(v1.Options{
 		Engine: o.Engine, Keys: o.Keys, Caller: o.Caller, MaxBody: o.MaxBody, Log: o.Log,
@@ -76,7 +81,7 @@ func New(o Options) (http.Handler, error) {
 		routes.ServeHTTP(w, r)
 	})
 	g := &guard{gate: o.Engine, services: services, caller: o.Caller, maxBody: int64(o.MaxBody), next: api}
-	return health(o.Engine, o.Auth(g)), nil
+	return bounded(health(o.Engine, o.Auth(g)), o.WriteTimeout), nil
 }
 
 // Server returns a server for h that speaks HTTP/1, and HTTP/2 without TLS to clients that begin with it. The caller

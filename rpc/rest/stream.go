@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
-	"time"
 
 	"connectrpc.com/connect"
 
@@ -12,9 +11,6 @@ import (
 	"github.com/soulbox/soulbox/rpc/errs"
 	pb "github.com/soulbox/soulbox/rpc/soulboxpb"
 )
-
-// writeTimeout is how long one event may take to reach a client before it counts as gone.
-const writeTimeout = 30 * time.Second
 
 // stream runs a program and writes its events as JSON, one a line, each flushed as it happens. Until the first one an
 // error has a status of its own; after it, the status is sent and an error is a last line {"error": …}.
@@ -38,8 +34,6 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("X-Accel-Buffering", "no") // a proxy in between is to flush too
 			w.WriteHeader(http.StatusOK)
 		}
-		// A connection without deadlines (a test's recorder) is written to without one.
-		_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
 		if _, err := w.Write(line); err != nil {
 			return fmt.Errorf("write an event: %w", err)
 		}
@@ -55,7 +49,6 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request) {
 		}
 		return write(append(line, '\n'))
 	})
-	_ = control.SetWriteDeadline(time.Time{}) // the connection may serve another request
 	if err == nil {
 		return
 	}
