@@ -3,7 +3,6 @@ package main_test
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -79,30 +78,5 @@ func TestStrict(t *testing.T) {
 	cmd := exec.Command(binary(t), "serve", "--strict", "--listen", "127.0.0.1:0", "--state-dir", filepath.Join(t.TempDir(), "state"))
 	if said := refused(t, cmd); !strings.Contains(said, "--strict") || !strings.Contains(said, info.Warnings[0].Name) {
 		t.Errorf("it says %q, want --strict and %s in it", said, info.Warnings[0].Name)
-	}
-}
-
-// TestUserWithoutSubordinateIDs: who has none is told the command that gives some.
-func TestUserWithoutSubordinateIDs(t *testing.T) {
-	t.Parallel()
-	if os.Getuid() != 0 {
-		t.Log("only root can be another user; the tests are run as root, too")
-		return
-	}
-	const uid = 64_321 // of nobody's
-	program, err := os.Open(binary(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer program.Close()
-	// By its descriptor: the user may not be able to enter the program's directory.
-	cmd := exec.Command("/proc/self/fd/3", "serve", "--listen", "127.0.0.1:0", "--state-dir", "/nonexistent/state")
-	cmd.ExtraFiles, cmd.Dir, cmd.Env = []*os.File{program}, "/", []string{"PATH=/usr/bin:/bin", "HOME=/nonexistent"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
-	said := refused(t, cmd)
-	for _, want := range []string{"no subordinate ids", fmt.Sprint(uid), "usermod --add-subuids", "--add-subgids"} {
-		if !strings.Contains(said, want) {
-			t.Errorf("it says %q, want %q in it", said, want)
-		}
 	}
 }

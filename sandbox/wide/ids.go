@@ -2,11 +2,13 @@ package wide
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -41,51 +43,90 @@ func Subordinate(uid int) (Range, error) {
 	if u, err := user.LookupId(name); err == nil {
 		name = u.Username
 	}
-	ub, uc, err := fileRange("/etc/subuid", name, uid)
+	uids, err := readSpans("/etc/subuid")
 	if err != nil {
 		return Range{}, err
 	}
-	gb, gc, err := fileRange("/etc/subgid", name, uid)
+	gids, err := readSpans("/etc/subgid")
 	if err != nil {
 		return Range{}, err
 	}
-	return Range{UIDBase: ub, GIDBase: gb, Count: min(uc, gc)}, nil
+	u, g := largest(uids, name, uid), largest(gids, name, uid)
+	if n := min(u.count, g.count); n < minCount {
+		return Range{}, fmt.Errorf("%w for user %s in /etc/subuid and /etc/subgid (%d, and %d or more are needed): run as root: %s",
+			ErrNoSubordinateIDs, name, n, minCount, grant(name, uid, free(append(uids, gids...))))
+	}
+	return Range{UIDBase: uint32(u.first), GIDBase: uint32(g.first), Count: uint32(min(u.count, g.count, RootCount))}, nil
 }
 
-func fileRange(path, name string, uid int) (base, count uint32, err error) {
+// grant is the command that gives a user RootCount ids from first on. usermod knows only whom /etc/passwd lists: other
+// users, a directory service's, go by their number.
+func grant(name string, uid int, first uint64) string {
+	if name == strconv.Itoa(uid) {
+		return fmt.Sprintf("echo %s:%d:%d | tee -a /etc/subuid >>/etc/subgid", name, first, RootCount)
+	}
+	last := first + RootCount - 1
+	return fmt.Sprintf("usermod --add-subuids %d-%d --add-subgids %d-%d %s", first, last, first, last, name)
+}
+
+// span is a line of a subuid file: ids that a user has.
+type span struct {
+	owner        string // a name, or an id in decimal
+	first, count uint64
+}
+
+// readSpans reads a subuid file; one that does not exist is empty.
+func readSpans(path string) ([]span, error) {
 	f, err := os.Open(path)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return 0, 0, fmt.Errorf("open %s: %w", path, err)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
 	}
-	if err == nil {
-		defer f.Close()
-		base, count, err = parseRange(f, name, uid)
-		if err != nil {
-			return 0, 0, fmt.Errorf("read %s: %w", path, err)
-		}
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	if count < minCount {
-		return 0, 0, fmt.Errorf("%w for user %s in %s (has %d, needs %d or more): run as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 %s (choose another span if another user has this one)",
-			ErrNoSubordinateIDs, name, path, count, minCount, name)
+	defer f.Close()
+	spans, err := parseSpans(f)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
-	return base, count, nil
+	return spans, nil
 }
 
-// parseRange returns the largest range of name (or uid) in a subuid file, zero when there is none. Lines that do not
-// parse are skipped, as newuidmap does.
-func parseRange(r io.Reader, name string, uid int) (base, count uint32, err error) {
+// parseSpans skips lines that do not parse, as newuidmap does.
+func parseSpans(r io.Reader) (spans []span, err error) {
 	s := bufio.NewScanner(r)
 	for s.Scan() {
 		f := strings.Split(strings.TrimSpace(s.Text()), ":")
-		if len(f) != 3 || (f[0] != name && f[0] != strconv.Itoa(uid)) {
+		if len(f) != 3 {
 			continue
 		}
-		b, err1 := strconv.ParseUint(f[1], 10, 32)
-		c, err2 := strconv.ParseUint(f[2], 10, 32)
-		if err1 != nil || err2 != nil || c <= uint64(count) {
-			continue
+		first, err1 := strconv.ParseUint(f[1], 10, 32)
+		count, err2 := strconv.ParseUint(f[2], 10, 32)
+		if err1 == nil && err2 == nil {
+			spans = append(spans, span{f[0], first, count})
 		}
-		base, count = uint32(b), uint32(min(c, RootCount))
 	}
-	return base, count, s.Err()
+	return spans, s.Err()
+}
+
+// largest returns the first of the largest spans of name (or uid), an empty one when there is none.
+func largest(spans []span, name string, uid int) (best span) {
+	for _, s := range spans {
+		if (s.owner == name || s.owner == strconv.Itoa(uid)) && s.count > best.count {
+			best = s
+		}
+	}
+	return best
+}
+
+// free returns the first of RootCount ids, from where useradd begins, that are in none of the spans.
+func free(spans []span) uint64 {
+	first := uint64(100_000)
+	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.first, b.first) })
+	for _, s := range spans {
+		if s.first < first+RootCount && first < s.first+s.count {
+			first = s.first + s.count
+		}
+	}
+	return first
 }

@@ -298,22 +298,55 @@ func TestCapabilitiesAreDropped(t *testing.T) {
 	}
 }
 
-func TestParseRange(t *testing.T) {
+func TestLargestSpan(t *testing.T) {
 	for _, c := range []struct {
-		in          string
-		base, count uint32
+		in           string
+		first, count uint64
 	}{
 		{"", 0, 0},
 		{"soul:100000:65536\n", 100000, 65536},
 		{"other:100000:65536\nsoul:165536:65536\n", 165536, 65536},
-		{"soul:1:10\nsoul:200000:70000\n", 200000, 65536},
+		{"soul:1:10\nsoul:200000:70000\nsoul:300000:70000\n", 200000, 70000},
 		{"1000:300000:65536\n", 300000, 65536},
 		{"soul:x:65536\nsoul:1\nsoul:-1:5\n", 0, 0},
 		{"soul:4294967295:65536\n", 4294967295, 65536},
 	} {
-		base, count, err := parseRange(strings.NewReader(c.in), "soul", 1000)
-		if err != nil || base != c.base || count != c.count {
-			t.Errorf("parseRange(%q) = %d, %d, %v, want %d, %d", c.in, base, count, err, c.base, c.count)
+		spans, err := parseSpans(strings.NewReader(c.in))
+		if got := largest(spans, "soul", 1000); err != nil || got.first != c.first || got.count != c.count {
+			t.Errorf("largest of %q = %+v, %v, want %d, %d", c.in, got, err, c.first, c.count)
+		}
+	}
+}
+
+func TestFreeSpan(t *testing.T) {
+	for _, c := range []struct {
+		in   string
+		want uint64
+	}{
+		{"", 100000},
+		{"a:100000:65536\n", 165536},
+		{"b:165536:65536\na:100000:65536\n", 231072},
+		{"a:100000:65536\nb:300000:65536\n", 165536}, // between them
+		{"a:100000:65536\nb:200000:65536\n", 265536}, // too little between them
+		{"a:1:65536\nb:150000:10\n", 150010},
+		{"a:700000000:65536\n", 100000},
+		{"a:100000:1000000\nb:200000:1\n", 1100000},
+		{"a:100000:0\n", 100000},
+	} {
+		spans, err := parseSpans(strings.NewReader(c.in))
+		if got := free(spans); err != nil || got != c.want {
+			t.Errorf("free beside %q = %d, %v, want %d", c.in, got, err, c.want)
+		}
+	}
+}
+
+func TestGrant(t *testing.T) {
+	for _, c := range []struct{ name, want string }{
+		{"soul", "usermod --add-subuids 165536-231071 --add-subgids 165536-231071 soul"},
+		{"1000", "echo 1000:165536:65536 | tee -a /etc/subuid >>/etc/subgid"},
+	} {
+		if got := grant(c.name, 1000, 165536); got != c.want {
+			t.Errorf("grant(%q) = %q, want %q", c.name, got, c.want)
 		}
 	}
 }
