@@ -2,8 +2,6 @@ package main_test
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,8 +10,6 @@ import (
 	"testing"
 
 	"connectrpc.com/connect"
-	"github.com/google/go-cmp/cmp"
-	"google.golang.org/protobuf/testing/protocmp"
 
 	pb "github.com/soulbox/soulbox/rpc/soulboxpb"
 	"github.com/soulbox/soulbox/rpc/soulboxpb/soulboxpbconnect"
@@ -98,48 +94,6 @@ func testBodyLimit(t *testing.T, d *daemon) {
 	}
 }
 
-// testProtocols reads one record over REST, Connect and gRPC, and runs a program over each.
-func testProtocols(t *testing.T, d *daemon) {
-	var h2c http.Protocols
-	h2c.SetUnencryptedHTTP2(true)
-	plain := &http.Client{Transport: &http.Transport{Protocols: &h2c}}
-	key := connect.WithInterceptors(connect.UnaryInterceptorFunc(func(next connect.UnaryFunc) connect.UnaryFunc {
-		return func(ctx context.Context, r connect.AnyRequest) (connect.AnyResponse, error) {
-			r.Header().Set("Authorization", "Bearer "+testKey)
-			return next(ctx, r)
-		}
-	}))
-	clients := map[string]soulboxpbconnect.ExecutionServiceClient{
-		"connect": soulboxpbconnect.NewExecutionServiceClient(http.DefaultClient, d.url, key),
-		"grpc":    soulboxpbconnect.NewExecutionServiceClient(plain, d.url, key, connect.WithGRPC()),
-	}
-	id := d.execute(t, object{"language": "python", "code": "print('\u00fc')"}).ID
-	rest := d.get(t, "/v1/executions/"+id)
-	asJSON := d.do(t, http.MethodPost, soulboxpbconnect.ExecutionServiceGetExecutionProcedure, object{"id": id})
-	if asJSON.want(t, http.StatusOK); !bytes.Equal(asJSON.Body, rest) {
-		t.Errorf("Connect's JSON differs from REST's:\n%s\n%s", asJSON.Body, rest)
-	}
-	var records []*pb.Execution
-	for name, c := range clients {
-		x, err := c.GetExecution(t.Context(), &pb.GetExecutionRequest{Id: id})
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		records = append(records, x)
-		x, err = c.ExecuteCode(t.Context(), &pb.ExecuteCodeRequest{Language: "python", Code: "print(3)"})
-		if err != nil || x.GetStdout() != "3\n" || x.GetVerdict() != pb.Verdict_VERDICT_OK {
-			t.Errorf("%s: got %v, %v", name, x, err)
-		}
-		_, err = c.ExecuteCode(t.Context(), &pb.ExecuteCodeRequest{Language: "cobol"})
-		if connect.CodeOf(err) != connect.CodeInvalidArgument {
-			t.Errorf("%s: unknown language: got %v, want invalid_argument", name, err)
-		}
-	}
-	if diff := cmp.Diff(records[0], records[1], protocmp.Transform()); diff != "" {
-		t.Errorf("connect and gRPC differ:\n%s", diff)
-	}
-}
-
 // TestFullQueue: what does not fit is refused before its body is read, and says when to come back.
 func TestFullQueue(t *testing.T) {
 	d := startDaemon(t, "--max-running", "1", "--max-queue", "2")
@@ -178,26 +132,12 @@ func TestFullQueue(t *testing.T) {
 }
 
 func testFullQueueGRPC(t *testing.T, d *daemon) {
-	var h2c http.Protocols
-	h2c.SetUnencryptedHTTP2(true)
-	c := soulboxpbconnect.NewExecutionServiceClient(&http.Client{Transport: &http.Transport{Protocols: &h2c}}, d.url, connect.WithGRPC(),
-		connect.WithInterceptors(connect.UnaryInterceptorFunc(func(next connect.UnaryFunc) connect.UnaryFunc {
-			return func(ctx context.Context, r connect.AnyRequest) (connect.AnyResponse, error) {
-				r.Header().Set("X-API-Key", testKey)
-				return next(ctx, r)
-			}
-		})))
+	c := d.client(twoOnly(), testKey, connect.WithGRPC())
 	_, err := c.ExecuteCode(t.Context(), &pb.ExecuteCodeRequest{Language: "python"})
 	if connect.CodeOf(err) != connect.CodeResourceExhausted {
 		t.Fatalf("gRPC with a full queue: got %v, want resource_exhausted", err)
 	}
-	kinds := map[string]bool{}
-	if e, ok := errors.AsType[*connect.Error](err); ok {
-		for _, detail := range e.Details() {
-			kinds[detail.Type()] = true
-		}
-	}
-	if !kinds["google.rpc.RetryInfo"] {
+	if kinds := details(err); !kinds["google.rpc.RetryInfo"] {
 		t.Errorf("gRPC with a full queue: details %v, want RetryInfo", kinds)
 	}
 }
