@@ -65,18 +65,3 @@ func TestRefusesToStart(t *testing.T) {
 		})
 	}
 }
-
-// TestStrict: --strict starts exactly where there is nothing to warn of.
-func TestStrict(t *testing.T) {
-	t.Parallel()
-	d := startDaemon(t)
-	info := decode[struct{ Warnings []struct{ Name string } }](t, d.get(t, "/v1/system/info"))
-	if len(info.Warnings) == 0 {
-		startDaemon(t, "--strict")
-		return
-	}
-	cmd := exec.Command(binary(t), "serve", "--strict", "--listen", "127.0.0.1:0", "--state-dir", filepath.Join(t.TempDir(), "state"))
-	if said := refused(t, cmd); !strings.Contains(said, "--strict") || !strings.Contains(said, info.Warnings[0].Name) {
-		t.Errorf("it says %q, want --strict and %s in it", said, info.Warnings[0].Name)
-	}
-}

@@ -120,4 +120,7 @@ func TestUserWithoutSubordinateIDs(t *testing.T) {
 	if status, out, errs := run(); status != 0 || out != "in 1000\n" {
 		t.Errorf("after %q: exit status %d, %q, %q, want the program's output", command, status, out, errs)
 	}
+	t.Run("strict", func(t *testing.T) {
+		strict(t, filepath.Join(u.HomeDir, "strict"), func(args ...string) *exec.Cmd { return soulboxAs(t, u, args...) })
+	})
 }

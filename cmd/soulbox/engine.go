@@ -55,7 +55,7 @@ func openEngine(ctx context.Context, s *wide.Session, c engineConfig) (_ *engine
 	}
 	e.onClose = append(e.onClose, func() error { return tree.Remove(context.WithoutCancel(ctx)) })
 	if e.warnings = hostWarnings(tree); c.strict && len(e.warnings) > 0 {
-		return nil, fmt.Errorf("--strict: refusing to start: %s: %s", e.warnings[0].Name, e.warnings[0].Text)
+		return nil, refusal(e.warnings)
 	}
 	if e.store, err = store.Open(filepath.Join(s.StateDir, storeDir), store.Options{Logger: c.log}); err != nil {
 		return nil, err
@@ -157,6 +157,15 @@ func hostFeatures(tree *cgroups.Tree) []sandbox.Feature {
 		out = append(out, sandbox.Feature{Name: f.Name, Answer: sandbox.Answer(f.Answer), Detail: f.Detail})
 	}
 	return out
+}
+
+// refusal is the error of a daemon that is not to start with any warning.
+func refusal(warnings []sandbox.Warning) error {
+	err := errors.New("--strict: refusing to start")
+	for _, w := range warnings {
+		err = fmt.Errorf("%w\n  %s: %s", err, w.Name, w.Text)
+	}
+	return err
 }
 
 // hostWarnings names the limits that no cgroup keeps on this host.
