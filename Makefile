@@ -144,6 +144,10 @@ test-e2e: ## the whole program, as root and as a plain user (after make build CO
 test-vm: build ## limits on a delegated cgroup v2 tree, as a plain user, in a small virtual machine
 	@.ci/vm
 
+.PHONY: test-bare
+test-bare: ## what a newcomer does, on a bare Debian 12 in a directory: make run, as a plain user and as root
+	@.ci/bare
+
 .PHONY: bench
 bench: build ## measure what an execution costs, beside the bare interpreter
 	@.ci/bench

@@ -66,7 +66,7 @@ func demo(ctx context.Context, soulbox, dir string) (err error) {
 			err = errors.Join(err, fmt.Errorf("stop the daemon: %w", stopErr))
 		}
 	}()
-	fmt.Printf("The daemon answers at %s. Each program reads %.5s and looks for primes.\n\n", d.url, stdin)
+	fmt.Printf("The daemon answers at %s. Each program reads %.5s and looks for primes.\nThe first time, compilers are prepared, which takes a while.\n\n", d.url, stdin)
 	table := newTable(os.Stdout)
 	wrong := 0
 	for _, p := range programs() {
