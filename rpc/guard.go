@@ -82,7 +82,7 @@ func runsProgram(r *http.Request) bool {
 // isConnectUnary tells whether the answer's HTTP status is the error, which in all other protocols of Connect it is not.
 func isConnectUnary(r *http.Request) bool {
 	kind := r.Header.Get("Content-Type")
-	return strings.HasPrefix(r.URL.Path, "/soulbox.v1.") &&
+	return isProcedure(r.URL.Path) &&
 		!strings.HasPrefix(kind, "application/grpc") && !strings.HasPrefix(kind, "application/connect+")
 }
 
@@ -92,7 +92,7 @@ func refuse(w http.ResponseWriter, r *http.Request, err *connect.Error) {
 	if r.ProtoMajor == 1 {
 		w.Header().Set("Connection", "close")
 	}
-	if writer := connect.NewErrorWriter(); strings.HasPrefix(r.URL.Path, "/soulbox.v1.") && !isConnectUnary(r) &&
+	if writer := connect.NewErrorWriter(); isProcedure(r.URL.Path) && !isConnectUnary(r) &&
 		writer.IsSupported(r) {
 		_ = writer.Write(w, r, err) // a client that is gone needs no answer
 		return

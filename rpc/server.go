@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -68,13 +67,13 @@ func New(o Options) (http.Handler, error) {
 		return nil, err
 	}
 	rpcs := http.NewServeMux()
-	services.Register(rpcs)
+	registerStandard(rpcs, o.Engine, services.Register(rpcs))
 	rpcs.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		errs.Write(w, errs.New(connect.CodeNotFound, errs.ReasonNoRoute, "no such path"))
 	})
 	api := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// Connect's paths have no "." or "//" to clean; a mux that redirects would answer what is no path of ours.
-		if strings.HasPrefix(r.URL.Path, "/soulbox.v1.") {
+		// A mux redirects what it would clean, and so answers what is no path of ours.
+		if isProcedure(r.URL.Path) {
 			rpcs.ServeHTTP(w, r)
 			return
 		}

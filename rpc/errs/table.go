@@ -44,6 +44,7 @@ func rowOf(k sandbox.Kind) row {
 const (
 	ReasonBodyTooLarge     = "BODY_TOO_LARGE"
 	ReasonNoRoute          = "NO_SUCH_ROUTE"
+	ReasonNoService        = "NO_SUCH_SERVICE"
 	ReasonMethodNotAllowed = "METHOD_NOT_ALLOWED"
 	ReasonMediaType        = "UNSUPPORTED_MEDIA_TYPE"
 	ReasonEncoding         = "UNSUPPORTED_CONTENT_ENCODING"

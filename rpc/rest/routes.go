@@ -9,7 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
-	pb "github.com/soulbox/soulbox/rpc/soulboxpb"
+	"github.com/soulbox/soulbox/rpc/schema"
 )
 
 // route is one annotated method of a service.
@@ -24,19 +24,10 @@ type route struct {
 // routes reads the annotations of soulbox.v1.
 func routes() []route {
 	var all []route
-	for _, file := range []protoreflect.FileDescriptor{
-		pb.File_soulbox_v1_execution_proto, pb.File_soulbox_v1_language_proto,
-		pb.File_soulbox_v1_system_proto, pb.File_soulbox_v1_key_proto,
-	} {
-		for i := range file.Services().Len() {
-			methods := file.Services().Get(i).Methods()
-			for j := range methods.Len() {
-				m := methods.Get(j)
-				rule, ok := proto.GetExtension(m.Options(), annotations.E_Http).(*annotations.HttpRule)
-				if ok && rule != nil {
-					all = append(all, newRoute(rule, m.Input()))
-				}
-			}
+	for _, m := range schema.Methods() {
+		rule, ok := proto.GetExtension(m.Options(), annotations.E_Http).(*annotations.HttpRule)
+		if ok && rule != nil {
+			all = append(all, newRoute(rule, m.Input()))
 		}
 	}
 	return all

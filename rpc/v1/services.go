@@ -11,10 +11,11 @@ import (
 	"connectrpc.com/connect"
 	"connectrpc.com/validate"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/soulbox/soulbox/rpc/codec"
 	"github.com/soulbox/soulbox/rpc/errs"
-	pb "github.com/soulbox/soulbox/rpc/soulboxpb"
+	"github.com/soulbox/soulbox/rpc/schema"
 	"github.com/soulbox/soulbox/rpc/soulboxpb/soulboxpbconnect"
 )
 
@@ -48,19 +49,20 @@ func New(o Options) (*Services, error) {
 		o.Log = slog.Default()
 	}
 	// Compiled now, so that a faulty rule is an error at start and the first request is as fast as others.
-	validator, err := protovalidate.New(protovalidate.WithMessages(
-		&pb.ExecuteCodeRequest{}, &pb.StreamExecutionRequest{}, &pb.GetExecutionRequest{}, &pb.ListExecutionsRequest{},
-		&pb.CancelExecutionRequest{}, &pb.ListLanguagesRequest{}, &pb.GetLanguageRequest{}, &pb.GetSystemInfoRequest{},
-		&pb.CreateKeyRequest{}, &pb.ListKeysRequest{}, &pb.RevokeKeyRequest{},
-	))
+	var requests []protoreflect.MessageDescriptor
+	for _, m := range schema.Methods() {
+		requests = append(requests, m.Input())
+	}
+	validator, err := protovalidate.New(protovalidate.WithMessageDescriptors(requests...))
 	if err != nil {
 		return nil, fmt.Errorf("compile the rules of soulbox.v1: %w", err)
 	}
 	return &Services{o: o, validator: validator}, nil
 }
 
-// Register adds the Connect handlers to mux, each under "/soulbox.v1.<Service>/".
-func (s *Services) Register(mux *http.ServeMux) {
+// Register adds the Connect handlers to mux, each under "/soulbox.v1.<Service>/", and returns the options that they have,
+// for others that are to read and fail as they do.
+func (s *Services) Register(mux *http.ServeMux) connect.HandlerOption {
 	opts := connect.WithHandlerOptions(
 		connect.WithCodec(codec.Deferred{}),
 		connect.WithCodec(codec.Deferred{JSON: codec.JSON{As: codec.NameJSONUTF8}}),
@@ -73,6 +75,7 @@ func (s *Services) Register(mux *http.ServeMux) {
 	mux.Handle(soulboxpbconnect.NewLanguageServiceHandler(s.Language(), opts))
 	mux.Handle(soulboxpbconnect.NewSystemServiceHandler(s.System(), opts))
 	mux.Handle(soulboxpbconnect.NewKeyServiceHandler(s.Key(), opts))
+	return opts
 }
 
 // Execution returns the service that runs programs.
