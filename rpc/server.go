@@ -9,6 +9,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/soulbox/soulbox/rpc/auth"
 	"github.com/soulbox/soulbox/rpc/errs"
 	"github.com/soulbox/soulbox/rpc/rest"
 	"github.com/soulbox/soulbox/rpc/v1"
@@ -85,12 +86,14 @@ func New(o Options) (http.Handler, error) {
 
 // Server returns a server for h that speaks HTTP/1, and HTTP/2 without TLS to clients that begin with it. The caller
 // owns it. There is no limit on a whole request, since a program may run long, but on its header and on idling.
+// On a unix socket it notes for package auth who is at the other end.
 func Server(h http.Handler, log *slog.Logger) *http.Server {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
 		Handler:           h,
+		ConnContext:       auth.ConnContext,
 		Protocols:         &protocols,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,

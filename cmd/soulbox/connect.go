@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -27,7 +26,7 @@ var errNoDaemon = errors.New("no daemon was found; start one with soulbox serve,
 // clientFlags are the flags of every command that talks to a daemon.
 func clientFlags(more ...cli.Flag) []cli.Flag {
 	return append(more,
-		&cli.StringFlag{Name: "url", Usage: "`URL` of the daemon (default: the one on this machine)", EnvVars: []string{"SOULBOX_URL"}},
+		&cli.StringFlag{Name: "url", Usage: "`URL` of the daemon, http://... or unix:///path (default: the one on this machine)", EnvVars: []string{"SOULBOX_URL"}},
 		&cli.StringFlag{Name: "key", Usage: "API `KEY`; better in the environment, where other users do not see it (default: this machine's own)", EnvVars: []string{"SOULBOX_API_KEY"}},
 		&cli.PathFlag{Name: "state-dir", Value: defaultStateDir(), Usage: "`DIR` of the daemon on this machine", EnvVars: []string{"SOULBOX_STATE_DIR"}},
 	)
@@ -78,35 +77,14 @@ func alone(c *cli.Context) (err error) {
 		return fmt.Errorf("make a state directory: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	return supervise(c, filepath.Join(dir, "state"), nil, false)
+	return supervise(c, filepath.Join(dir, "state"), nil)
 }
 
 // findDaemon returns a client of the daemon that flags, environment or the state directory name, once it answers.
 func findDaemon(ctx context.Context, c *cli.Context) (*client.Client, error) {
-	dir := c.Path("state-dir")
-	local, err := readEndpoint(dir)
+	url, key, err := target(c)
 	if err != nil {
 		return nil, err
-	}
-	url, key := c.String("url"), c.String("key")
-	if url == "" {
-		url = local
-	}
-	if url == "" {
-		return nil, errNoDaemon
-	}
-	if key == "" && url == local {
-		if err := checkListener(local, os.Getuid()); err != nil {
-			return nil, fmt.Errorf("%w (%w)", errNoDaemon, err)
-		}
-		secret, err := auth.ReadLocalKey(dir)
-		if err != nil {
-			return nil, err
-		}
-		key = secret.Reveal()
-	}
-	if key == "" {
-		return nil, fmt.Errorf("%s needs a key: set SOULBOX_API_KEY to one that soulbox key create made there", url)
 	}
 	daemon, err := client.New(url, key)
 	if err != nil {
@@ -121,17 +99,39 @@ func findDaemon(ctx context.Context, c *cli.Context) (*client.Client, error) {
 	return daemon, nil
 }
 
-// readEndpoint returns the URL that a daemon has left in its state directory, "" without one.
-func readEndpoint(stateDir string) (string, error) {
-	b, err := os.ReadFile(filepath.Join(stateDir, endpointFile))
-	// Another user's state directory is not ours to look into: no daemon of ours.
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-		return "", nil
+// target returns the URL of a daemon and the key for it, "" where none is needed. A daemon on this machine is reached
+// over its socket, which needs no key, rather than over its port, whose key lies in a file.
+func target(c *cli.Context) (url, key string, err error) {
+	dir := c.Path("state-dir")
+	url, key = c.String("url"), c.String("key")
+	local, err := readEndpoint(dir)
+	switch {
+	case err != nil:
+		return "", "", err
+	case strings.HasPrefix(url, "unix:"):
+		return url, key, nil
+	case url == "" && local.socket != "" && checkSocket(local.socket, os.Getuid()) == nil:
+		return local.socketURL(), key, nil
+	case url == "":
+		url = local.url
 	}
-	if err != nil {
-		return "", fmt.Errorf("find the daemon: %w", err)
+	if url == "" {
+		return "", "", errNoDaemon
 	}
-	return strings.TrimSpace(string(b)), nil
+	if key == "" && url == local.url {
+		if err := checkListener(url, os.Getuid()); err != nil {
+			return "", "", fmt.Errorf("%w (%w)", errNoDaemon, err)
+		}
+		secret, err := auth.ReadLocalKey(dir)
+		if err != nil {
+			return "", "", err
+		}
+		key = secret.Reveal()
+	}
+	if key == "" {
+		return "", "", fmt.Errorf("%s needs a key: set SOULBOX_API_KEY to one that soulbox key create made there", url)
+	}
+	return url, key, nil
 }
 
 // explained replaces what the wire says of an error by what helps the user.

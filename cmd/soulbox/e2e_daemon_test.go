@@ -125,6 +125,9 @@ func (d *daemon) cleanup() {
 	}
 }
 
+// socket is the path of the daemon's socket, where its user needs no key.
+func (d *daemon) socket() string { return filepath.Join(d.state, "soulbox.sock") }
+
 // outer is the pid of the supervisor in the host's namespaces.
 func (d *daemon) outer() int { return d.cmd.Process.Pid }
 

@@ -29,8 +29,10 @@ func (d *daemon) running(t *testing.T) (id string) {
 func TestDrain(t *testing.T) {
 	d := startDaemon(t, "--drain", "60s")
 	endpoint := filepath.Join(d.state, "endpoint")
-	if b, err := os.ReadFile(endpoint); err != nil || string(b) != d.url+"\n" {
-		t.Errorf("endpoint of a running daemon: %q, %v, want %q", b, err, d.url)
+	for name, want := range map[string]string{endpoint: d.url, endpoint + ".socket": d.socket()} {
+		if b, err := os.ReadFile(name); err != nil || string(b) != want+"\n" {
+			t.Errorf("%s of a running daemon: %q, %v, want %q", name, b, err, want)
+		}
 	}
 	// It goes on until well after both signals.
 	waiting := d.start(t.Context(), object{"language": "python", "code": "import time\ntime.sleep(3)\nprint('ended')"})
@@ -57,8 +59,10 @@ func TestDrain(t *testing.T) {
 	if status := d.awaitExit(); status != 0 {
 		t.Errorf("exit status %d, want 0", status)
 	}
-	if _, err := os.Stat(endpoint); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("endpoint of a stopped daemon: %v, want none", err)
+	for _, name := range []string{endpoint, endpoint + ".socket", d.socket()} {
+		if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s of a stopped daemon: %v, want none", name, err)
+		}
 	}
 	again := startDaemonIn(t, d.state)
 	if got := again.get(t, "/v1/executions/"+id); string(got) != string(a.Body) {

@@ -8,8 +8,9 @@ import (
 
 // Names of files in the state directory.
 const (
-	storeDir     = "store"
-	endpointFile = "endpoint" // the daemon's URL, while it runs
+	storeDir       = "store"
+	endpointFile   = "endpoint"        // the daemon's URL, while it runs
+	socketPathFile = "endpoint.socket" // the path of its socket, likewise
 )
 
 // defaultStateDir is where a daemon keeps its state when nothing else was said.

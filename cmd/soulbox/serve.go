@@ -39,6 +39,7 @@ func serveCommand(session *wide.Session) *cli.Command {
 			"   soulbox serve --state-dir /var/lib/soulbox --listen 127.0.0.1:4444",
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "listen", Value: defaultListen, Usage: "`ADDRESS` host:port to listen on; port 0 takes a free one", EnvVars: []string{"SOULBOX_LISTEN"}},
+			&cli.StringFlag{Name: "socket", Usage: "`PATH` of a socket on which the daemon's own user needs no key, or none (default: " + socketFile + " in the state directory)", EnvVars: []string{"SOULBOX_SOCKET"}},
 			&cli.DurationFlag{Name: "drain", Value: 10 * time.Second, Usage: "what running executions are granted when the daemon stops"},
 			&cli.BoolFlag{Name: "strict", Usage: "refuse to start when a limit cannot be enforced or isolation is weakened"},
 			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`FORMAT` of the log on stderr: text or json"},
@@ -108,7 +109,8 @@ func engineFromFlags(c *cli.Context, log *slog.Logger) (engineConfig, error) {
 }
 
 // supervise makes the wide namespace and starts this command again in it.
-func supervise(c *cli.Context, stateDir string, listener *os.File, restart bool) error {
+// listen opens the sockets of a daemon that is to be restarted when it is killed; nil is for commands that end by themselves.
+func supervise(c *cli.Context, stateDir string, listen func() ([]*os.File, error)) error {
 	stateDir, err := filepath.Abs(stateDir)
 	if err != nil {
 		return fmt.Errorf("state directory: %w", err)
@@ -137,7 +139,7 @@ func supervise(c *cli.Context, stateDir string, listener *os.File, restart bool)
 	if err := cgroups.Settle(cgroups.Options{Name: treeName(stateDir)}); err != nil {
 		slog.Debug("cgroups are not settled", "err", err) // Open tries again inside and reports
 	}
-	status, err := wide.Run(c.Context, wide.Options{Args: os.Args[1:], StateDir: stateDir, Range: ids, Lock: lock, Listener: listener, Restart: restart})
+	status, err := wide.Run(c.Context, wide.Options{Args: os.Args[1:], StateDir: stateDir, Range: ids, Lock: lock, Listen: listen, Restart: listen != nil})
 	if err != nil {
 		return err
 	}
@@ -147,23 +149,53 @@ func supervise(c *cli.Context, stateDir string, listener *os.File, restart bool)
 	return nil
 }
 
-func superviseServe(c *cli.Context) error {
-	if _, err := newLogger(c.String("log-format")); err != nil {
+func superviseServe(c *cli.Context) (err error) {
+	log, err := newLogger(c.String("log-format"))
+	if err != nil {
 		return err
 	}
 	if _, err := engineFromFlags(c, nil); err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", c.String("listen"))
+	stateDir := c.Path("state-dir")
+	socket, tooLong, err := socketPath(c.String("socket"), stateDir)
 	if err != nil {
-		return fmt.Errorf("--listen: %w", err)
+		return err
+	}
+	if tooLong {
+		log.Warn("no socket: its path in the state directory would be too long; --socket takes a shorter one", "stateDir", stateDir, "most", maxSocketPath)
+	}
+	made := false
+	defer func() {
+		if made {
+			err = errors.Join(err, os.Remove(socket))
+		}
+	}()
+	return supervise(c, stateDir, func() ([]*os.File, error) {
+		tcp, err := listenTCP(c.String("listen"))
+		if err != nil || socket == "" {
+			return []*os.File{tcp}, err
+		}
+		unix, err := listenSocket(socket)
+		if err != nil {
+			return nil, errors.Join(err, tcp.Close())
+		}
+		made = true
+		return []*os.File{tcp, unix}, nil
+	})
+}
+
+// listenTCP opens a listening socket that can be inherited.
+func listenTCP(address string) (*os.File, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("--listen: %w", err)
 	}
 	f, err := l.(*net.TCPListener).File()
 	if err = errors.Join(err, l.Close()); err != nil {
-		return fmt.Errorf("--listen: %w", err)
+		return nil, fmt.Errorf("--listen: %w", err)
 	}
-	defer f.Close()
-	return supervise(c, c.Path("state-dir"), f, true)
+	return f, nil
 }
 
 // serve is the daemon.
@@ -194,8 +226,8 @@ func serve(c *cli.Context, s *wide.Session) (err error) {
 	if err != nil {
 		return err
 	}
-	url := "http://" + s.Listener.Addr().String()
-	if err := writeEndpoint(s.StateDir, url); err != nil {
+	url := "http://" + s.Listeners[0].Addr().String()
+	if err := writeEndpoint(s.StateDir, endpointOf(s.Listeners)); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, removeEndpoint(s.StateDir)) }()
@@ -205,14 +237,16 @@ func serve(c *cli.Context, s *wide.Session) (err error) {
 	if err := systemd.Ready("serving on " + url); err != nil {
 		log.Warn("the service manager was not told that the daemon is ready", "err", err)
 	}
-	return listenAndDrain(ctx, e, s.Listener, handler, log)
+	return listenAndDrain(ctx, e, s.Listeners, handler, log)
 }
 
 // listenAndDrain serves until ctx ends, then lets requests end and settles all executions.
-func listenAndDrain(ctx context.Context, e *engine, l net.Listener, h http.Handler, log *slog.Logger) error {
+func listenAndDrain(ctx context.Context, e *engine, listeners []net.Listener, h http.Handler, log *slog.Logger) error {
 	srv := rpc.Server(h, log)
-	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(l) }()
+	failed := make(chan error, len(listeners))
+	for _, l := range listeners {
+		go func() { failed <- srv.Serve(l) }()
+	}
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve: %w", err)
@@ -231,16 +265,10 @@ func listenAndDrain(ctx context.Context, e *engine, l net.Listener, h http.Handl
 		log.Warn("a client did not read its answer", "err", stuck)
 		err = errors.Join(err, srv.Close())
 	}
-	<-failed // http.ErrServerClosed
-	return err
-}
-
-// removeEndpoint ends what writeEndpoint began.
-func removeEndpoint(stateDir string) error {
-	if err := os.Remove(filepath.Join(stateDir, endpointFile)); err != nil {
-		return fmt.Errorf("remove endpoint: %w", err)
+	for range listeners {
+		<-failed // http.ErrServerClosed
 	}
-	return nil
+	return err
 }
 
 func newLogger(format string) (*slog.Logger, error) {
@@ -251,16 +279,4 @@ func newLogger(format string) (*slog.Logger, error) {
 		return slog.New(slog.NewJSONHandler(os.Stderr, nil)), nil
 	}
 	return nil, fmt.Errorf("--log-format %q is not text or json", format)
-}
-
-// writeEndpoint tells commands on this machine where the daemon is.
-func writeEndpoint(stateDir, url string) error {
-	path := filepath.Join(stateDir, endpointFile)
-	if err := os.WriteFile(path+".new", []byte(url+"\n"), 0o600); err != nil {
-		return fmt.Errorf("write endpoint: %w", err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return fmt.Errorf("write endpoint: %w", err)
-	}
-	return nil
 }

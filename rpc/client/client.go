@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -25,14 +26,24 @@ type Client struct {
 	http *http.Client
 }
 
-// New returns a client of the daemon at base, "http://127.0.0.1:8000", that sends key. Nothing is dialled yet.
+// New returns a client of the daemon at base, "http://127.0.0.1:8000" or "unix:///run/soulbox.sock", that sends key, or no
+// key when that is empty. Nothing is dialled yet.
 func New(base, key string, opts ...connect.ClientOption) (*Client, error) {
 	u, err := url.Parse(base)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return nil, fmt.Errorf("make a client of %q: not an http or https URL", base)
+	if err != nil {
+		return nil, fmt.Errorf("make a client of %q: no URL", base)
+	}
+	transport := http.DefaultTransport
+	switch {
+	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "":
+	case u.Scheme == "unix" && u.Host == "" && strings.HasPrefix(u.Path, "/"):
+		transport = unixTransport(u.Path)
+		base = "http://localhost" // for the Host header: nothing looks it up
+	default:
+		return nil, fmt.Errorf("make a client of %q: not a URL that begins with http://, https:// or unix:///", base)
 	}
 	c := &Client{base: strings.TrimSuffix(base, "/"), http: &http.Client{
-		Transport: &bearer{key: key, next: http.DefaultTransport},
+		Transport: &bearer{key: key, next: transport},
 		// A key goes to the daemon it is for and nowhere else.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
@@ -41,6 +52,15 @@ func New(base, key string, opts ...connect.ClientOption) (*Client, error) {
 	c.System = soulboxpbconnect.NewSystemServiceClient(c.http, c.base, opts...)
 	c.Keys = soulboxpbconnect.NewKeyServiceClient(c.http, c.base, opts...)
 	return c, nil
+}
+
+// unixTransport connects to a unix socket whatever a URL's host is.
+func unixTransport(path string) *http.Transport {
+	return &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+		},
+	}
 }
 
 // Ready returns nil when a daemon answers that it can run programs.

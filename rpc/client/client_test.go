@@ -18,7 +18,7 @@ import (
 
 func TestNew(t *testing.T) {
 	for base, ok := range map[string]bool{
-		"http://127.0.0.1:1": true, "https://h/": true, "127.0.0.1:1": false, "": false, "ftp://h": false, "http://": false,
+		"http://127.0.0.1:1": true, "https://h/": true, "127.0.0.1:1": false, "": false, "ftp://h": false, "unix:///run/s": true, "unix://run/s": false, "unix:s": false, "http://": false,
 	} {
 		if _, err := client.New(base, "k"); (err == nil) != ok {
 			t.Errorf("New(%q) = %v, want success %t", base, err, ok)

@@ -44,12 +44,12 @@ func inner(log *slog.Logger) (int, error) {
 	if err := becomeRoot(); err != nil {
 		return 1, err
 	}
-	for fd := fdControl; fd <= fdListener; fd++ {
-		unix.CloseOnExec(fd)
-	}
 	cfg, err := readConfig(os.NewFile(fdConfig, "config"))
 	if err != nil {
 		return 1, err
+	}
+	for fd := fdControl; fd < fdListener+cfg.Listeners; fd++ {
+		unix.CloseOnExec(fd)
 	}
 	if cfg.RunDir, err = mounts(cfg.StateDir); err != nil {
 		return 1, err
@@ -211,8 +211,8 @@ func (s *supervisor) start() error {
 	}
 	defer cfg.Close()
 	files := []uintptr{0, 1, 2, fdConfigNull(), fdLock, cfg.Fd(), fdState}
-	if s.cfg.Listener {
-		files = append(files, fdListener)
+	for i := range s.cfg.Listeners {
+		files = append(files, uintptr(fdListener+i))
 	}
 	pid, _, err := syscall.StartProcess("/proc/self/exe", append([]string{DaemonName}, s.cfg.Args...), &syscall.ProcAttr{
 		Env:   os.Environ(),

@@ -24,7 +24,7 @@ const (
 	DaemonName = "soulbox-daemon"
 )
 
-// Descriptors of inner and of the daemon. The listener is there only when Options.Listener was set.
+// Descriptors of inner and of the daemon. From fdListener on come the listening sockets, as many as Options.Listen opened.
 const (
 	fdControl  = 3 // inner: pipe from outer; one byte when the maps are written, EOF when outer is gone
 	fdLock     = 4
@@ -39,8 +39,11 @@ type Options struct {
 	StateDir string   // absolute; made 0700 when missing
 	Range    Range
 	Lock     *os.File // id lock; the supervisor holds this description for as long as sandboxes can live
-	Listener *os.File // listening socket, or nil
 	Restart  bool     // start the daemon again when it is killed
+
+	// Listen opens the listening sockets that every daemon inherits, once the state directory is this supervisor's alone;
+	// nil opens none. Run closes them.
+	Listen func() ([]*os.File, error)
 }
 
 // config travels from outer to inner to the daemon in a memfd.
@@ -49,7 +52,7 @@ type config struct {
 	StateDir   string   `json:"stateDir"`
 	Range      Range    `json:"range"`
 	Restart    bool     `json:"restart"`
-	Listener   bool     `json:"listener"`
+	Listeners  int      `json:"listeners"`
 	RunDir     string   `json:"runDir"`
 	Generation int      `json:"generation"`
 	UID        int      `json:"uid"`
@@ -66,7 +69,14 @@ func Run(ctx context.Context, o Options) (int, error) {
 	if err := canMap(); err != nil {
 		return 1, err
 	}
-	cfg, err := configFile(config{Args: o.Args, StateDir: o.StateDir, Range: o.Range, Restart: o.Restart, Listener: o.Listener != nil, UID: os.Getuid()})
+	var listeners []*os.File
+	if o.Listen != nil {
+		if listeners, err = o.Listen(); err != nil {
+			return 1, err
+		}
+	}
+	defer closeAll(listeners)
+	cfg, err := configFile(config{Args: o.Args, StateDir: o.StateDir, Range: o.Range, Restart: o.Restart, Listeners: len(listeners), UID: os.Getuid()})
 	if err != nil {
 		return 1, err
 	}
@@ -76,10 +86,7 @@ func Run(ctx context.Context, o Options) (int, error) {
 		return 1, fmt.Errorf("make control pipe: %w", err)
 	}
 	defer pw.Close() // after inner is gone; before, its EOF would end inner
-	files := []*os.File{pr, o.Lock, cfg, state}
-	if o.Listener != nil {
-		files = append(files, o.Listener)
-	}
+	files := append([]*os.File{pr, o.Lock, cfg, state}, listeners...)
 
 	// The parent-death signal is tied to the thread that forks: keep it for good.
 	runtime.LockOSThread()
@@ -104,6 +111,13 @@ func Run(ctx context.Context, o Options) (int, error) {
 		return 1, fmt.Errorf("wait for the wide namespace: %w", err)
 	}
 	return exitStatus(cmd.ProcessState), nil
+}
+
+// closeAll closes what inner has copies of.
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		_ = f.Close() // a socket that nobody here reads
+	}
 }
 
 // startInner starts this executable as PID 1 of new namespaces, where it waits on files[0].

@@ -13,10 +13,10 @@ type Session struct {
 	StateDir   string
 	RunDir     string // tmpfs, 0711, of the wide mount namespace
 	Range      Range
-	UID        int          // of the user who started the supervisor, as the host sees it
-	Generation int          // 1 for the first daemon, counted up at each restart
-	Lock       *os.File     // id lock, shared with inner: what is locked through it stays locked when the daemon dies
-	Listener   net.Listener // nil when none was asked for
+	UID        int            // of the user who started the supervisor, as the host sees it
+	Generation int            // 1 for the first daemon, counted up at each restart
+	Lock       *os.File       // id lock, shared with inner: what is locked through it stays locked when the daemon dies
+	Listeners  []net.Listener // in the order of [Options.Listen]
 }
 
 // Daemon returns the session of this process, or nil when it is no daemon: when argv[0] is not [DaemonName].
@@ -24,23 +24,25 @@ func Daemon() (*Session, error) {
 	if len(os.Args) == 0 || os.Args[0] != DaemonName {
 		return nil, nil
 	}
-	for fd := fdLock; fd <= fdListener; fd++ {
-		unix.CloseOnExec(fd)
-	}
 	cfg, err := readConfig(os.NewFile(fdConfig, "config"))
 	if err != nil {
 		return nil, err
 	}
+	for fd := fdLock; fd < fdListener+cfg.Listeners; fd++ {
+		unix.CloseOnExec(fd)
+	}
 	s := &Session{StateDir: cfg.StateDir, RunDir: cfg.RunDir, Range: cfg.Range, UID: cfg.UID, Generation: cfg.Generation,
 		Lock: os.NewFile(fdLock, "ids.lock")}
-	if cfg.Listener {
-		f := os.NewFile(fdListener, "listener")
-		if s.Listener, err = net.FileListener(f); err != nil {
-			return nil, fmt.Errorf("use the inherited listening socket: %w", err)
+	for i := range cfg.Listeners {
+		f := os.NewFile(uintptr(fdListener+i), "listener")
+		l, err := net.FileListener(f)
+		if err != nil {
+			return nil, fmt.Errorf("use the inherited listening socket %d: %w", i, err)
 		}
 		if err := f.Close(); err != nil {
-			return nil, fmt.Errorf("close the inherited listening socket: %w", err)
+			return nil, fmt.Errorf("close the inherited listening socket %d: %w", i, err)
 		}
+		s.Listeners = append(s.Listeners, l)
 	}
 	return s, nil
 }

@@ -51,21 +51,28 @@ func testOuter() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	f, err := l.(*net.TCPListener).File()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	status, err := Run(context.Background(), Options{Args: os.Args[2:], StateDir: os.Args[1], Range: r, Lock: lock, Listener: f, Restart: true})
+	status, err := Run(context.Background(), Options{Args: os.Args[2:], StateDir: os.Args[1], Range: r, Lock: lock, Listen: testListeners, Restart: true})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
 	return status
+}
+
+// testListeners opens two sockets, the second in a file.
+func testListeners() ([]*os.File, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	tcp, err := l.(*net.TCPListener).File()
+	if err != nil {
+		return nil, err
+	}
+	if l, err = net.Listen("unix", filepath.Join(os.Args[1], "socket")); err != nil {
+		return nil, err
+	}
+	file, err := l.(*net.UnixListener).File()
+	return []*os.File{tcp, file}, err
 }
 
 // testDaemon tells what it sees, starts a grandchild that outlives it, and does what its standard input says.
@@ -86,7 +93,7 @@ func testDaemon() int {
 		return 3
 	}
 	fmt.Printf("daemon gen=%d pid=%d ppid=%d uid=%d sleep=%d listener=%v run=%s maps=%q\n", s.Generation, os.Getpid(), os.Getppid(), os.Getuid(),
-		child.Process.Pid, s.Listener != nil, s.RunDir, strings.Join(strings.Fields(string(maps)), " "))
+		child.Process.Pid, len(s.Listeners) == 2 && s.Listeners[1].Addr().Network() == "unix", s.RunDir, strings.Join(strings.Fields(string(maps)), " "))
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
 		switch in.Text() {
