@@ -12,7 +12,7 @@ import (
 // generators' modules, from the cache or the network.
 func TestGenerateCheckFindsStaleFiles(t *testing.T) {
 	top := t.TempDir()
-	for _, dir := range []string{"proto", "soulboxpb"} {
+	for _, dir := range []string{"proto", "soulboxpb", "openapi"} {
 		if err := os.CopyFS(filepath.Join(top, "rpc", dir), os.DirFS(dir)); err != nil {
 			t.Fatal(err)
 		}
@@ -35,6 +35,10 @@ func TestGenerateCheckFindsStaleFiles(t *testing.T) {
 	if err := os.Remove(filepath.Join(generated, "system.pb.gw.go")); err != nil {
 		t.Fatal(err)
 	}
+	described := filepath.Join(top, "rpc", "openapi", "generated", "soulbox", "v1")
+	if err := os.WriteFile(filepath.Join(described, "key.openapi.json"), []byte("{}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	script := filepath.Join(top, "rpc", "proto", "generate.sh")
 	if err := os.Chmod(script, 0o755); err != nil { // CopyFS leaves out who may execute
 		t.Fatal(err)
@@ -44,7 +48,7 @@ func TestGenerateCheckFindsStaleFiles(t *testing.T) {
 	if err == nil {
 		t.Errorf("generate.sh --check on stale files succeeded:\n%s", out)
 	}
-	for _, want := range []string{"stale: ", "key.pb.go", "-./added.pb.go", "+./system.pb.gw.go", "run rpc/proto/generate.sh"} {
+	for _, want := range []string{"stale: ", "key.pb.go", "key.openapi.json", "-./added.pb.go", "+./system.pb.gw.go", "run rpc/proto/generate.sh"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("generate.sh --check said nothing of %q:\n%s", want, out)
 		}

@@ -18,9 +18,7 @@ func health(g Gate, next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			errs.Write(w, errs.New(connect.CodeUnimplemented, errs.ReasonMethodNotAllowed, "this path knows GET, HEAD"))
+		if !onlyGet(w, r) {
 			return
 		}
 		if r.URL.Path == "/readyz" {

@@ -42,6 +42,8 @@ type Options struct {
 	MaxBody int
 	// WriteTimeout is how long a client may take to read the next piece of an answer before it counts as gone; default 30 s.
 	WriteTimeout time.Duration
+	// Version is the daemon's, for clients to see.
+	Version string
 	// Log gets the causes of internal errors; default [slog.Default].
 	Log *slog.Logger
 }
@@ -80,7 +82,8 @@ func New(o Options) (http.Handler, error) {
 		}
 		routes.ServeHTTP(w, r)
 	})
-	g := &guard{gate: o.Engine, services: services, caller: o.Caller, maxBody: int64(o.MaxBody), next: api}
+	g := &guard{gate: o.Engine, services: services, caller: o.Caller, maxBody: int64(o.MaxBody),
+		next: pages(map[string]http.Handler{"/openapi.json": document(o.Version, services)}, api)}
 	return bounded(health(o.Engine, o.Auth(g)), o.WriteTimeout), nil
 }
 

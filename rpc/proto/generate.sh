@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes the Go code of all protobuf files, or with --check fails when what is committed is stale or buf lint complains.
+# Writes the Go code and the OpenAPI documents of all protobuf files, or with --check fails when what is committed is stale or buf lint complains.
 # The generators are pinned by tools/go.mod (plugins) and tools/buf/go.mod (buf, whose own dependencies would move the plugins).
 set -eu
 
@@ -30,7 +30,7 @@ for dir in $dirs; do
 	(cd "$top/$dir" && buf lint) || status=1
 	if ! $check; then
 		for out in $outs; do
-			find "$top/$dir/$out" \( -name '*.pb.go' -o -name '*.pb.gw.go' -o -name '*.connect.go' \) -delete 2>/dev/null || true
+			find "$top/$dir/$out" \( -name '*.pb.go' -o -name '*.pb.gw.go' -o -name '*.connect.go' -o -name '*.openapi.json' \) -delete 2>/dev/null || true
 		done
 		(cd "$top/$dir" && buf generate)
 		continue
@@ -42,7 +42,7 @@ for dir in $dirs; do
 		want="$tmp/out/$dir/$out"
 		have="$top/$dir/$out"
 		(cd "$want" && find . -type f | sort) >"$tmp/want"
-		(cd "$have" && find . \( -name '*.pb.go' -o -name '*.pb.gw.go' -o -name '*.connect.go' \) | sort) >"$tmp/have"
+		(cd "$have" && find . \( -name '*.pb.go' -o -name '*.pb.gw.go' -o -name '*.connect.go' -o -name '*.openapi.json' \) | sort) >"$tmp/have"
 		diff -u "$tmp/have" "$tmp/want" || status=1
 		while read -r file; do
 			cmp -s "$want/$file" "$have/$file" || {
