@@ -106,7 +106,11 @@ func build(code connect.Code, reason, field, msg string, retry time.Duration) *c
 		text = field + ": " + msg
 	}
 	err := connect.NewError(code, errors.New(text))
-	add(err, &errdetails.ErrorInfo{Reason: reason, Domain: Domain})
+	info := &errdetails.ErrorInfo{Reason: reason, Domain: Domain}
+	if help := Help(reason); help != "" {
+		info.Metadata = map[string]string{helpKey: help}
+	}
+	add(err, info)
 	if field != "" {
 		add(err, &errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{
 			{Field: field, Description: msg, Reason: reason},
@@ -130,6 +134,14 @@ func add(err *connect.Error, m proto.Message) {
 func Reason(err *connect.Error) string {
 	if info, ok := detail[*errdetails.ErrorInfo](err); ok {
 		return info.GetReason()
+	}
+	return ""
+}
+
+// helpOf returns what err's details say to do, empty without.
+func helpOf(err *connect.Error) string {
+	if info, ok := detail[*errdetails.ErrorInfo](err); ok {
+		return info.GetMetadata()[helpKey]
 	}
 	return ""
 }

@@ -15,6 +15,7 @@ type body struct {
 	Details []bodyDetail `json:"details,omitempty"`
 	Reason  string       `json:"reason,omitempty"`
 	Field   string       `json:"field,omitempty"`
+	Help    string       `json:"help,omitempty"`
 }
 
 type bodyDetail struct {
@@ -42,7 +43,7 @@ func WriteStatus(w http.ResponseWriter, err *connect.Error, status int) {
 
 // JSON returns err as [Write] sends it, with a newline.
 func JSON(err *connect.Error) []byte {
-	b := body{Code: err.Code().String(), Message: err.Message(), Reason: Reason(err), Field: Field(err)}
+	b := body{Code: err.Code().String(), Message: err.Message(), Reason: Reason(err), Field: Field(err), Help: helpOf(err)}
 	for _, d := range err.Details() {
 		b.Details = append(b.Details, bodyDetail{Type: d.Type(), Value: base64.RawStdEncoding.EncodeToString(d.Bytes())})
 	}
