@@ -15,6 +15,9 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/soulbox/soulbox/rpc/errs"
 	pb "github.com/soulbox/soulbox/rpc/soulboxpb"
@@ -285,5 +288,27 @@ func TestNotReady(t *testing.T) {
 	}
 	if got := errs.Reason(errs.TooLarge(1)); got != errs.ReasonBodyTooLarge {
 		t.Errorf("Reason(TooLarge) = %q, want %q", got, errs.ReasonBodyTooLarge)
+	}
+}
+
+// Every answer says the daemon's version: refused ones, those that need no key, and gRPC's.
+func TestVersionIsInEveryAnswer(t *testing.T) {
+	url := serve(t, newFake())
+	for _, tt := range []struct{ method, path, key string }{
+		{"GET", "/healthz", ""}, {"GET", "/v1/languages", "Bearer good"}, {"GET", "/v1/nope", "Bearer good"}, {"GET", "/v1/nope", ""},
+		{"POST", connectExecute, "Bearer good"}, {"GET", "/openapi.json", "Bearer good"},
+	} {
+		res, _ := do(t, tt.method, url+tt.path, strings.NewReader("{}"), "Authorization", tt.key)
+		if got := res.Header.Get("Soulbox-Version"); got != "v1.2.3" {
+			t.Errorf("%s %s with key %q: Soulbox-Version %q, want v1.2.3 (status %d)", tt.method, tt.path, tt.key, got, res.StatusCode)
+		}
+	}
+	var header metadata.MD
+	health := grpc_health_v1.NewHealthClient(dial(t, url))
+	if _, err := health.Check(withKey(t.Context()), &grpc_health_v1.HealthCheckRequest{}, grpc.Header(&header)); err != nil {
+		t.Fatal(err)
+	}
+	if got := header.Get("soulbox-version"); len(got) != 1 || got[0] != "v1.2.3" {
+		t.Errorf("gRPC: soulbox-version %v, want v1.2.3", got)
 	}
 }

@@ -180,7 +180,7 @@ func serve(t *testing.T, f *fakeEngine) string {
 func start(t *testing.T, f *fakeEngine) *httptest.Server {
 	t.Helper()
 	h, err := rpc.New(rpc.Options{
-		Engine: f, Keys: &fakeKeys{}, MaxBody: 1 << 20, WriteTimeout: f.writeTimeout,
+		Engine: f, Keys: &fakeKeys{}, MaxBody: 1 << 20, WriteTimeout: f.writeTimeout, Version: "v1.2.3",
 		Auth: func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.Header.Get("Authorization") != "Bearer good" {

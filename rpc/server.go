@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/soulbox/soulbox/rpc/auth"
 	"github.com/soulbox/soulbox/rpc/errs"
 	"github.com/soulbox/soulbox/rpc/rest"
+	"github.com/soulbox/soulbox/rpc/schema"
 	"github.com/soulbox/soulbox/rpc/v1"
 	"github.com/soulbox/soulbox/sandbox"
 )
@@ -42,7 +44,7 @@ type Options struct {
 	MaxBody int
 	// WriteTimeout is how long a client may take to read the next piece of an answer before it counts as gone; default 30 s.
 	WriteTimeout time.Duration
-	// Version is the daemon's, for clients to see.
+	// Version is the daemon's, for clients to see; default "dev".
 	Version string
 	// Log gets the causes of internal errors; default [slog.Default].
 	Log *slog.Logger
@@ -58,6 +60,9 @@ func New(o Options) (http.Handler, error) {
 	}
 	if o.WriteTimeout == 0 {
 		o.WriteTimeout = 30 * time.Second
+	}
+	if o.Version == "" {
+		o.Version = "dev"
 	}
 	services, err := v1.New(v1.Options{
 		Engine: o.Engine, Keys: o.Keys, Caller: o.Caller, MaxBody: o.MaxBody, Log: o.Log,
@@ -84,7 +89,12 @@ func New(o Options) (http.Handler, error) {
 	})
 	g := &guard{gate: o.Engine, services: services, caller: o.Caller, maxBody: int64(o.MaxBody),
 		next: pages(map[string]http.Handler{"/openapi.json": document(o.Version, services)}, api)}
-	return bounded(health(o.Engine, o.Auth(g)), o.WriteTimeout), nil
+	// Who has no key is told nothing of what is there, and so not of what is deprecated either.
+	announced, err := announce(schema.Methods(), g)
+	if err != nil {
+		return nil, fmt.Errorf("assemble the API: %w", err)
+	}
+	return withVersion(o.Version, bounded(health(o.Engine, o.Auth(announced)), o.WriteTimeout)), nil
 }
 
 // Server returns a server for h that speaks HTTP/1, and HTTP/2 without TLS to clients that begin with it. The caller

@@ -13,6 +13,7 @@ import (
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 
 	"github.com/soulbox/soulbox/rpc/errs"
+	"github.com/soulbox/soulbox/rpc/schema"
 	pb "github.com/soulbox/soulbox/rpc/soulboxpb"
 	"github.com/soulbox/soulbox/rpc/v1"
 )
@@ -33,7 +34,7 @@ type Handler struct {
 
 // New returns a handler that calls s. A body has at most maxBody bytes, decompressed.
 func New(s *v1.Services, maxBody int64) (*Handler, error) {
-	h := &Handler{s: s, routes: routes(), maxBody: maxBody}
+	h := &Handler{s: s, routes: routes(schema.Methods()), maxBody: maxBody}
 	// Nothing that a client sends in headers becomes metadata, and paths and methods are what they say they are.
 	none := func(string) (string, bool) { return "", false }
 	h.gateway = runtime.NewServeMux(

@@ -8,8 +8,6 @@ import (
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
-
-	"github.com/soulbox/soulbox/rpc/schema"
 )
 
 // route is one annotated method of a service.
@@ -19,18 +17,35 @@ type route struct {
 	vars   []string // names of the variables, which are fields of input
 	verb   string   // after the last colon; empty without
 	input  protoreflect.MessageDescriptor
+	of     protoreflect.MethodDescriptor
 }
 
-// routes reads the annotations of soulbox.v1.
-func routes() []route {
+// routes reads the annotations of methods.
+func routes(methods []protoreflect.MethodDescriptor) []route {
 	var all []route
-	for _, m := range schema.Methods() {
+	for _, m := range methods {
 		rule, ok := proto.GetExtension(m.Options(), annotations.E_Http).(*annotations.HttpRule)
 		if ok && rule != nil {
-			all = append(all, newRoute(rule, m.Input()))
+			r := newRoute(rule, m.Input())
+			r.of = m
+			all = append(all, r)
 		}
 	}
 	return all
+}
+
+// Finder returns a function that finds which of methods a request is for, nil for none.
+func Finder(methods []protoreflect.MethodDescriptor) func(method, path string) protoreflect.MethodDescriptor {
+	all := routes(methods)
+	return func(method, path string) protoreflect.MethodDescriptor {
+		if method == http.MethodHead {
+			method = http.MethodGet
+		}
+		if r, _ := find(all, method, path); r != nil {
+			return r.of
+		}
+		return nil
+	}
 }
 
 func newRoute(rule *annotations.HttpRule, input protoreflect.MessageDescriptor) route {

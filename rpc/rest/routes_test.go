@@ -9,11 +9,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/soulbox/soulbox/rpc/errs"
+	"github.com/soulbox/soulbox/rpc/schema"
 	pb "github.com/soulbox/soulbox/rpc/soulboxpb"
 )
 
 func TestFind(t *testing.T) {
-	all := routes()
+	all := routes(schema.Methods())
 	for _, tt := range []struct {
 		method, path string
 		input        string   // name of the route's message; empty: no route
@@ -49,7 +50,7 @@ func TestFind(t *testing.T) {
 }
 
 func TestCheckQuery(t *testing.T) {
-	list, _ := find(routes(), http.MethodGet, "/v1/executions")
+	list, _ := find(routes(schema.Methods()), http.MethodGet, "/v1/executions")
 	for query, field := range map[string]string{
 		"": "", "pageSize=5&state=STATE_DONE&language=c&pageToken=x": "", "page_size=5": "", "state=3": "",
 		"pageSize=x": "pageSize", "pageSize=": "pageSize", "pageSize=99999999999": "pageSize", "pagesize=1": "pagesize",
