@@ -1,12 +1,10 @@
 package images
 
 import (
-	"bytes"
 	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"slices"
 	"strings"
 )
@@ -85,43 +83,6 @@ func (c *Catalog) All() []*Recipe { return slices.Clone(c.all) }
 func (c *Catalog) Find(name string) (*Recipe, bool) {
 	r, ok := c.byName[strings.ToLower(name)]
 	return r, ok
-}
-
-// Detect guesses a program's language by the extension of its file name, or by its #! line.
-func (c *Catalog) Detect(filename string, content []byte) (*Recipe, bool) {
-	if r, ok := c.byExt[strings.ToLower(path.Ext(filename))]; ok {
-		return r, true
-	}
-	program := interpreter(content)
-	if program == "" {
-		return nil, false
-	}
-	for _, r := range c.all {
-		if slices.Contains(r.interpreters, program) {
-			return r, true
-		}
-	}
-	return nil, false
-}
-
-// interpreter returns the base name of the program in a #! line without its version: "python" of
-// "#!/usr/bin/env -S python3.11 -u".
-func interpreter(content []byte) string {
-	line, ok := bytes.CutPrefix(content, []byte("#!"))
-	if !ok {
-		return ""
-	}
-	line, _, _ = bytes.Cut(line[:min(len(line), 1024)], []byte("\n"))
-	fields := strings.Fields(string(line))
-	if len(fields) > 0 && path.Base(fields[0]) == "env" {
-		fields = slices.DeleteFunc(fields[1:], func(f string) bool {
-			return strings.HasPrefix(f, "-") || strings.Contains(f, "=")
-		})
-	}
-	if len(fields) == 0 {
-		return ""
-	}
-	return strings.TrimRight(path.Base(fields[0]), "0123456789.")
 }
 
 // Names returns the names of all recipes, sorted.

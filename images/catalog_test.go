@@ -58,32 +58,6 @@ func TestFind(t *testing.T) {
 	}
 }
 
-func TestDetect(t *testing.T) {
-	for _, tt := range []struct{ file, content, want string }{
-		{"a/main.py", "", "python"},
-		{"MAIN.CPP", "", "cpp"},
-		{"x.mjs", "#!/usr/bin/env python3\n", "javascript"},
-		{"script", "#!/usr/bin/python3.11\nprint()", "python"},
-		{"script", "#!/usr/bin/env -S A=b node --flag\n", "javascript"},
-		{"script", "#! /usr/bin/env ruby", "ruby"},
-		{"script", "#!/bin/sh\n", ""},
-		{"script", "#!", ""},
-		{"script", "#!/usr/bin/env\n", ""},
-		{"-", "print(1)", ""},
-		{".py", "", "python"},
-		{"", "", ""},
-		{"a.unknown", "<?php", ""},
-	} {
-		got := ""
-		if r, ok := mustLoad(t).Detect(tt.file, []byte(tt.content)); ok {
-			got = r.Name
-		}
-		if got != tt.want {
-			t.Errorf("Detect(%q, %q) = %q, want %q", tt.file, tt.content, got, tt.want)
-		}
-	}
-}
-
 const tinyRecipe = `name = "tiny"
 title = "Tiny"
 aliases = ["t"]
@@ -118,6 +92,9 @@ func TestLoadRefuses(t *testing.T) {
 		{"no name", `name = "tiny"`, `name = ""`, "name is empty"},
 		{"other file name", `name = "tiny"`, `name = "huge"`, `it is named "huge"`},
 		{"alias is name", `["t"]`, `["tiny"]`, "taken by"},
+		{"alias auto", `["t"]`, `["Auto"]`, "that is to be detected"},
+		{"detect pattern", "[run]", "[[detect]]\npattern = '('\nweight = 1\n[run]", "detect: compile pattern"},
+		{"detect without weight", "[run]", "[[detect]]\npattern = 'x'\n[run]", "a weight other than 0"},
 		{"extension", `[".tiny"]`, `["tiny"]`, "not a dot and a word"},
 		{"sources", `sources = "entrypoint"`, `sources = "some"`, "want entrypoint, directory or tree"},
 		{"template field", "{{.Entrypoint}}", "{{.Entry}}", "Entry"},

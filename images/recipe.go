@@ -7,6 +7,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strings"
 	"text/template"
 
 	"github.com/pelletier/go-toml/v2"
@@ -35,6 +36,8 @@ type Recipe struct {
 	Samples    []Sample
 
 	interpreters []string // program names in a #! line
+	shared       []string // extensions that other languages have as well
+	marks        []mark
 	entry        []*regexp.Regexp
 	pkg          *regexp.Regexp
 	sources      sourceRule
@@ -76,6 +79,7 @@ type recipeFile struct {
 	Title              string            `toml:"title"`
 	Aliases            []string          `toml:"aliases"`
 	Extensions         []string          `toml:"extensions"`
+	SharedExtensions   []string          `toml:"shared_extensions"`
 	Interpreters       []string          `toml:"interpreters"`
 	Entrypoint         string            `toml:"entrypoint"`
 	EntrypointPatterns []string          `toml:"entrypoint_patterns"`
@@ -90,6 +94,7 @@ type recipeFile struct {
 	Compile            *stepFile         `toml:"compile"`
 	Run                *stepFile         `toml:"run"`
 	OutOfMemory        []signatureFile   `toml:"out_of_memory"`
+	Detect             []markFile        `toml:"detect"`
 	Samples            []Sample          `toml:"samples"`
 }
 
@@ -141,7 +146,7 @@ func (c *compiler) recipe() *Recipe {
 	r := &Recipe{
 		Name: f.Name, Title: f.Title, Aliases: f.Aliases, Extensions: f.Extensions, Entrypoint: f.Entrypoint,
 		Packages: f.Packages, Needs: f.Needs, Samples: f.Samples,
-		interpreters: f.Interpreters, sources: f.Sources, exclude: f.SourcesExclude,
+		interpreters: f.Interpreters, shared: f.SharedExtensions, sources: f.Sources, exclude: f.SourcesExclude,
 		version: f.Version.Args, versionRE: c.regexp("version.pattern", f.Version.Pattern),
 	}
 	c.describe()
@@ -166,6 +171,9 @@ func (c *compiler) recipe() *Recipe {
 	}
 	r.Limits = c.limits("run", f.Run.Limits)
 	r.run = &step{args: c.args("run.args", f.Run.Args), env: c.env("run.env", f.Run.Env)}
+	for _, m := range f.Detect {
+		r.marks = append(r.marks, c.mark(m))
+	}
 	for _, s := range f.OutOfMemory {
 		r.outOfMemory = append(r.outOfMemory, c.signature(s))
 	}
@@ -180,6 +188,11 @@ func (c *compiler) describe() {
 			c.failf("%s is empty", s.key)
 		}
 	}
+	for _, name := range append([]string{f.Name}, f.Aliases...) {
+		if strings.EqualFold(name, Auto) {
+			c.failf("name %q stands for a language that is to be detected", name)
+		}
+	}
 	for _, l := range []struct {
 		key    string
 		values []string
@@ -188,7 +201,7 @@ func (c *compiler) describe() {
 			c.failf("%s is empty or holds an empty string", l.key)
 		}
 	}
-	for _, ext := range f.Extensions {
+	for _, ext := range slices.Concat(f.Extensions, f.SharedExtensions) {
 		if path.Ext(ext) != ext {
 			c.failf("extension %q is not a dot and a word", ext)
 		}

@@ -230,27 +230,6 @@ func (e *Engine) launch(fn func(context.Context), a *active) bool {
 	return true
 }
 
-// recipe finds what runs r and checks that it can and may.
-func (e *Engine) recipe(r Request, rules *Rules) (*images.Recipe, *Error) {
-	recipe, ok := e.o.Catalog.Find(r.Language)
-	if !ok {
-		return nil, &Error{Op: "sandbox.Start", Kind: KindInvalid, Reason: "UNKNOWN_LANGUAGE", Field: "language",
-			Msg: fmt.Sprintf("no language %q; GET /v1/languages lists them", r.Language)}
-	}
-	if name := e.o.Runtime.Info().Name; r.Runtime != "" && r.Runtime != name {
-		return nil, &Error{Op: "sandbox.Start", Kind: KindInvalid, Reason: "UNKNOWN_RUNTIME", Field: "runtime",
-			Msg: fmt.Sprintf("no runtime %q here; this daemon has %q", r.Runtime, name)}
-	}
-	if err := rules.Allow(recipe.Name, e.o.Runtime.Info().Name); err != nil {
-		return nil, err
-	}
-	if missing := e.langs.missing(recipe); len(missing) > 0 {
-		return nil, &Error{Op: "sandbox.Start", Kind: KindUnavailable, Reason: "LANGUAGE_NOT_INSTALLED", Field: "language",
-			Msg: fmt.Sprintf("%s is not installed on this host (missing %v): %s", recipe.Title, missing, images.InstallCommand(recipe.Packages))}
-	}
-	return recipe, nil
-}
-
 // register makes the record of a new execution, or finds the one that r's request id leads to.
 func (e *Engine) register(ctx context.Context, r Request, recipe *images.Recipe, rules *Rules) (*active, Handle, error) {
 	effective, clamped := rules.resolve(r.Limits, fromImages(recipe.Limits))

@@ -57,9 +57,9 @@ func chosen(names []string) ([]*images.Recipe, error) {
 	}
 	var recipes []*images.Recipe
 	for _, name := range names {
-		r, err := language(catalog, name, "", nil)
-		if err != nil {
-			return nil, err
+		r, ok := catalog.Find(name)
+		if !ok {
+			return nil, fmt.Errorf("no language %q; there are %s", name, strings.Join(catalog.Names(), ", "))
 		}
 		recipes = append(recipes, r)
 	}

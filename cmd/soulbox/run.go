@@ -12,6 +12,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/urfave/cli/v2"
 
+	"github.com/soulbox/soulbox/images"
 	"github.com/soulbox/soulbox/rpc/client"
 	pb "github.com/soulbox/soulbox/rpc/soulboxpb"
 	"github.com/soulbox/soulbox/sandbox/wide"
@@ -26,11 +27,12 @@ const (
 	exitKilled    = 137 // 128 + SIGKILL: memory or output limit
 )
 
-const runDescription = `FILE is the program, "-" takes it from standard input (then say its language with -l). What follows FILE are the program's
-arguments. Standard input goes to the program unless it is a terminal. Output appears as the program prints it.
+const runDescription = `FILE is the program, "-" takes it from standard input. What follows FILE are the program's arguments. Its language is that
+of -l, else of FILE's extension, else of its #! line, else of its text when that is clear. Standard input goes to the program unless it is a terminal. Output appears as the program prints it.
 
    soulbox run main.py
    echo 'print(1)' | soulbox run -l python -
+   curl -s https://example.org/script | soulbox run -
    soulbox run --timeout 2s --memory 64M a.cpp < input
 
 A daemon that answers on this machine, or at --url, runs the program; without one, this command does.
@@ -46,7 +48,7 @@ func runCommand(session *wide.Session) *cli.Command {
 		ArgsUsage:   "FILE|- [ARGS...]",
 		Description: strings.ReplaceAll(runDescription, "\n", "\n   "),
 		Flags: localFlags(
-			&cli.StringFlag{Name: "language", Aliases: []string{"l"}, Usage: "`NAME` of the language (default: by FILE's extension or #! line)"},
+			&cli.StringFlag{Name: "language", DefaultText: images.Auto, Aliases: []string{"l"}, Usage: "`NAME` of the language; auto detects it"},
 			&cli.DurationFlag{Name: "timeout", Aliases: []string{"t"}, Usage: "wall `TIME`, such as 2s (default: the language's)"},
 			&cli.DurationFlag{Name: "cpu", Usage: "CPU `TIME` of the program and all that it starts"},
 			&cli.StringFlag{Name: "memory", Aliases: []string{"m"}, Usage: "`SIZE`, such as 64M, at least 4M; files that the program writes count"},
@@ -88,7 +90,10 @@ func runFailed(c *cli.Context, err error) error {
 
 // run is the action of `soulbox run`.
 func run(ctx context.Context, c *cli.Context, daemon *client.Client) error {
-	req, err := runRequest(c, os.Stdin)
+	req, err := runRequest(c, os.Stdin, func(language string) (string, error) {
+		l, err := daemon.Languages.GetLanguage(ctx, &pb.GetLanguageRequest{Name: language})
+		return l.GetEntrypoint(), err
+	})
 	if err != nil {
 		return err
 	}

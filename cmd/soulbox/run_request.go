@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -29,8 +30,8 @@ func checkRun(c *cli.Context) error {
 	if c.NArg() == 0 {
 		return errors.New("run takes a FILE, or - for standard input; see soulbox run --help")
 	}
-	if c.Args().First() == "-" && c.String("language") == "" {
-		return errors.New("say with -l which language standard input is in, such as -l python")
+	if c.Args().First() == "-" && len(c.StringSlice("file")) > 0 && askedLanguage(c) == images.Auto {
+		return errors.New("say with -l which language standard input is in, such as -l python: with --file it needs a name")
 	}
 	_, err := runLimits(c)
 	return err
@@ -50,8 +51,15 @@ func runLimits(c *cli.Context) (*pb.Limits, error) {
 	return l, err
 }
 
+// askedLanguage is the language of the command line. The daemon detects one that was not named: it knows languages that
+// this executable does not.
+func askedLanguage(c *cli.Context) string { return cmp.Or(c.String("language"), images.Auto) }
+
+// naming tells the default file name of a language.
+type naming func(language string) (string, error)
+
 // runRequest makes the request of a command line.
-func runRequest(c *cli.Context, stdin *os.File) (*pb.StreamExecutionRequest, error) {
+func runRequest(c *cli.Context, stdin *os.File, fileName naming) (*pb.StreamExecutionRequest, error) {
 	limits, err := runLimits(c)
 	if err != nil {
 		return nil, err
@@ -64,7 +72,7 @@ func runRequest(c *cli.Context, stdin *os.File) (*pb.StreamExecutionRequest, err
 		}
 		req.Env[k] = v
 	}
-	if err := addProgram(c, req, stdin); err != nil {
+	if err := addProgram(c, req, stdin, fileName); err != nil {
 		return nil, err
 	}
 	if req.StdinRaw, err = programInput(c, stdin); err != nil {
@@ -74,7 +82,7 @@ func runRequest(c *cli.Context, stdin *os.File) (*pb.StreamExecutionRequest, err
 }
 
 // addProgram fills in language, code and files.
-func addProgram(c *cli.Context, req *pb.StreamExecutionRequest, stdin *os.File) error {
+func addProgram(c *cli.Context, req *pb.StreamExecutionRequest, stdin *os.File, fileName naming) error {
 	name := c.Args().First()
 	var code []byte
 	var err error
@@ -88,42 +96,22 @@ func addProgram(c *cli.Context, req *pb.StreamExecutionRequest, stdin *os.File) 
 	if err != nil {
 		return err
 	}
-	catalog, err := images.Load()
-	if err != nil {
-		return err
+	req.Language = askedLanguage(c)
+	extra := c.StringSlice("file")
+	if len(extra) == 0 && utf8.Valid(code) {
+		req.Code, req.Entrypoint = string(code), name
+		return nil
 	}
-	recipe, err := language(catalog, c.String("language"), name, code)
-	if err != nil {
-		return err
-	}
-	req.Language = recipe.Name
-	if extra := c.StringSlice("file"); len(extra) > 0 || !utf8.Valid(code) {
-		if name == "" {
-			name = recipe.Entrypoint
+	if name == "" {
+		if req.Language == images.Auto {
+			return errors.New("say with -l which language standard input is in, such as -l python: it is no UTF-8 text")
 		}
-		req.Files = []*pb.File{{Path: name, Content: code}}
-		if err := addFiles(req, extra); err != nil {
+		if name, err = fileName(req.Language); err != nil {
 			return err
 		}
-	} else {
-		req.Code = string(code)
 	}
-	req.Entrypoint = name
-	return nil
-}
-
-// language finds the recipe of a program. What is not in this executable's catalog no daemon of its version knows.
-func language(catalog *images.Catalog, asked, name string, code []byte) (*images.Recipe, error) {
-	if asked != "" {
-		if r, ok := catalog.Find(asked); ok {
-			return r, nil
-		}
-		return nil, fmt.Errorf("unknown language %q; there are %s", asked, strings.Join(catalog.Names(), ", "))
-	}
-	if r, ok := catalog.Detect(name, code); ok {
-		return r, nil
-	}
-	return nil, fmt.Errorf("the language of %s is not clear from its name or first line; say it with -l: %s", name, strings.Join(catalog.Names(), ", "))
+	req.Entrypoint, req.Files = name, []*pb.File{{Path: name, Content: code}}
+	return addFiles(req, extra)
 }
 
 // addFiles adds what --file names: FILE under its own relative path, or NAME=FILE.

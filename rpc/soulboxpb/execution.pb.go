@@ -350,7 +350,7 @@ func (x *Limits) GetOutputBytes() int64 {
 // ExecuteCodeRequest asks for one execution.
 type ExecuteCodeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name or alias of a language, see LanguageService.
+	// Name or alias of a language, see LanguageService; "auto" detects it from the name and text of the program.
 	Language string `protobuf:"bytes,1,opt,name=language,proto3" json:"language,omitempty"`
 	// The program, written to entrypoint. Not together with files.
 	Code string `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
@@ -504,7 +504,7 @@ func (x *ExecuteCodeRequest) GetWait() bool {
 // StreamExecutionRequest asks for one execution. Its fields are those of ExecuteCodeRequest but for wait.
 type StreamExecutionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name or alias of a language, see LanguageService.
+	// Name or alias of a language, see LanguageService; "auto" detects it from the name and text of the program.
 	Language string `protobuf:"bytes,1,opt,name=language,proto3" json:"language,omitempty"`
 	// The program, written to entrypoint. Not together with files.
 	Code string `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
