@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -43,37 +44,54 @@ func load(dir fs.FS) (*Catalog, error) {
 		}
 		r, err := parseRecipe(data)
 		if err == nil {
-			err = c.add(r)
-		}
-		if err == nil && r.Name+".toml" != name {
-			err = fmt.Errorf("it is named %q", r.Name)
+			err = errors.Join(c.add(r), sameName(r, name))
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("load recipe %s: %w", name, err))
 		}
 	}
-	c.all = slices.SortedFunc(slices.Values(c.all), func(a, b *Recipe) int { return strings.Compare(a.Name, b.Name) })
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	c.sort()
 	return c, nil
 }
 
+// sameName reports a recipe that is not named as its file is.
+func sameName(r *Recipe, file string) error {
+	if r.Name+".toml" != file {
+		return fmt.Errorf("it is named %q", r.Name)
+	}
+	return nil
+}
+
+func (c *Catalog) sort() {
+	slices.SortFunc(c.all, func(a, b *Recipe) int { return strings.Compare(a.Name, b.Name) })
+}
+
 func (c *Catalog) add(r *Recipe) error {
+	var errs []error
 	for _, name := range append([]string{r.Name}, r.Aliases...) {
 		if other, ok := c.byName[name]; ok {
-			return fmt.Errorf("name %q is taken by %s", name, other.Name)
+			errs = append(errs, fmt.Errorf("name %q is taken by %s", name, other.Name))
 		}
 		c.byName[name] = r
 	}
 	for _, ext := range r.Extensions {
 		if other, ok := c.byExt[ext]; ok {
-			return fmt.Errorf("extension %q is taken by %s", ext, other.Name)
+			errs = append(errs, fmt.Errorf("extension %q is taken by %s", ext, other.Name))
 		}
 		c.byExt[ext] = r
 	}
 	c.all = append(c.all, r)
-	return nil
+	return errors.Join(errs...)
+}
+
+// remove makes room for a recipe that replaces r.
+func (c *Catalog) remove(r *Recipe) {
+	c.all = slices.DeleteFunc(c.all, func(o *Recipe) bool { return o == r })
+	maps.DeleteFunc(c.byName, func(_ string, o *Recipe) bool { return o == r })
+	maps.DeleteFunc(c.byExt, func(_ string, o *Recipe) bool { return o == r })
 }
 
 // All returns the recipes by name.

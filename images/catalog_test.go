@@ -88,11 +88,16 @@ func TestLoadRefuses(t *testing.T) {
 		t.Fatalf("load of a good recipe = %v", err)
 	}
 	for _, tt := range []struct{ name, old, new, want string }{
-		{"unknown key", "aliases =", "alias =", "alias"},
+		{"unknown key", "aliases =", "alias =", "line 3: unknown key alias"},
+		{"unknown keys", "[run]", "[run]\nmore = 1\nless = 2", "line 13: unknown key run.less"},
+		{"bad syntax", "aliases =", "aliases", "line 3, column"},
 		{"no name", `name = "tiny"`, `name = ""`, "name is empty"},
 		{"other file name", `name = "tiny"`, `name = "huge"`, `it is named "huge"`},
 		{"alias is name", `["t"]`, `["tiny"]`, "taken by"},
-		{"alias auto", `["t"]`, `["Auto"]`, "that is to be detected"},
+		{"name of a directory", `name = "tiny"`, `name = "../tiny"`, "is not of a-z"},
+		{"alias in capitals", `["t"]`, `["T"]`, "is not of a-z"},
+		{"entrypoint outside", `"main.tiny"`, `"../main.tiny"`, "below the work directory"},
+		{"alias auto", `["t"]`, `["auto"]`, "that is to be detected"},
 		{"detect pattern", "[run]", "[[detect]]\npattern = '('\nweight = 1\n[run]", "detect: compile pattern"},
 		{"detect without weight", "[run]", "[[detect]]\npattern = 'x'\n[run]", "a weight other than 0"},
 		{"extension", `[".tiny"]`, `["tiny"]`, "not a dot and a word"},
@@ -111,6 +116,10 @@ func TestLoadRefuses(t *testing.T) {
 		{"signature without end", "[run]", "[[out_of_memory]]\nstderr = 'x'\n[run]", "an exit status or a signal"},
 		{"unknown signal", "[run]", "[[out_of_memory]]\nstderr = 'x'\nsignal = 'SIGX'\n[run]", "unknown signal"},
 		{"sample", `code = "x"`, `code = ""`, "name or code is empty"},
+		{"no sample", "[{ name = \"hello\", code = \"x\", stdout = \"x\" }]", "[]", "samples is empty"},
+		{"sample twice", "samples = [", "samples = [{ name = \"hello\", code = \"x\" }, ", "is there twice"},
+		{"sample that cannot fail to compile", `stdout = "x"`, `compile_error = true`, "nothing to compile"},
+		{"sample with two ends", `stdout = "x"`, `exit_code = 1, signal = "SIGABRT"`, "not both"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			text := strings.ReplaceAll(tinyRecipe, tt.old, tt.new)

@@ -14,9 +14,9 @@ const Auto = "auto"
 
 // Bounds of what [Catalog.Detect] takes for certain.
 const (
-	detectHead  = 16 << 10 // bytes of a program that are looked at
-	surely      = 3        // the least weight that decides
-	timesSecond = 2        // how many times the weight of the second most likely language it must be
+	detectHead  = 8 << 10 // bytes of a program that are looked at
+	surely      = 3       // the least weight that decides
+	timesSecond = 2       // how many times the weight of the second most likely language it must be
 )
 
 // Detection is what a program's name and text say about its language.

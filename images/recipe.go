@@ -33,8 +33,10 @@ type Recipe struct {
 	Limits     Limits   // defaults of the run step
 	Compile    Limits   // defaults of the compile step; zero when there is none
 	Prepare    Limits   // bounds of the prepare step; zero when there is none
+	Notes      []string // what users should know, in Markdown
 	Samples    []Sample
 
+	replaces     bool     // takes the place of the embedded recipe of its name
 	interpreters []string // program names in a #! line
 	shared       []string // extensions that other languages have as well
 	marks        []mark
@@ -54,16 +56,6 @@ type Recipe struct {
 // Compiled tells whether programs of r have a compile step.
 func (r *Recipe) Compiled() bool { return r.compile != nil }
 
-// Sample is a small program that shows that a language works.
-type Sample struct {
-	Name          string `toml:"name"`
-	Code          string `toml:"code"`
-	Stdin         string `toml:"stdin"`
-	Stdout        string `toml:"stdout"`         // what it prints
-	CompileError  bool   `toml:"compile_error"`  // it must not compile; Stdout is empty
-	CompileStderr string `toml:"compile_stderr"` // what the compiler must mention then
-}
-
 // sourceRule says which of a program's files are sources, to be named to the compiler.
 type sourceRule string
 
@@ -76,6 +68,7 @@ const (
 // recipeFile is a recipe as it is written.
 type recipeFile struct {
 	Name               string            `toml:"name"`
+	Replaces           bool              `toml:"replaces"`
 	Title              string            `toml:"title"`
 	Aliases            []string          `toml:"aliases"`
 	Extensions         []string          `toml:"extensions"`
@@ -94,6 +87,7 @@ type recipeFile struct {
 	Compile            *stepFile         `toml:"compile"`
 	Run                *stepFile         `toml:"run"`
 	OutOfMemory        []signatureFile   `toml:"out_of_memory"`
+	Notes              []string          `toml:"notes"`
 	Detect             []markFile        `toml:"detect"`
 	Samples            []Sample          `toml:"samples"`
 }
@@ -120,15 +114,28 @@ func parseRecipe(data []byte) (*Recipe, error) {
 	var f recipeFile
 	dec := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields()
 	if err := dec.Decode(&f); err != nil {
-		var strict *toml.StrictMissingError
-		if errors.As(err, &strict) {
-			return nil, fmt.Errorf("decode recipe: %s: %w", strict.String(), err)
-		}
-		return nil, fmt.Errorf("decode recipe: %w", err)
+		return nil, decodeError(err)
 	}
 	c := compiler{file: &f}
 	r := c.recipe()
 	return r, errors.Join(c.errs...)
+}
+
+// decodeError says in which lines of the file the decoder met what it does not know or understand.
+func decodeError(err error) error {
+	if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
+		var errs []error
+		for _, e := range strict.Errors {
+			row, _ := e.Position()
+			errs = append(errs, fmt.Errorf("line %d: unknown key %s", row, strings.Join(e.Key(), ".")))
+		}
+		return errors.Join(errs...)
+	}
+	if e, ok := errors.AsType[*toml.DecodeError](err); ok {
+		row, column := e.Position()
+		return fmt.Errorf("line %d, column %d: %w", row, column, err)
+	}
+	return fmt.Errorf("decode recipe: %w", err)
 }
 
 // compiler turns a recipe's file into a Recipe and collects what is wrong with it.
@@ -145,8 +152,8 @@ func (c *compiler) recipe() *Recipe {
 	f := c.file
 	r := &Recipe{
 		Name: f.Name, Title: f.Title, Aliases: f.Aliases, Extensions: f.Extensions, Entrypoint: f.Entrypoint,
-		Packages: f.Packages, Needs: f.Needs, Samples: f.Samples,
-		interpreters: f.Interpreters, shared: f.SharedExtensions, sources: f.Sources, exclude: f.SourcesExclude,
+		Packages: f.Packages, Needs: f.Needs, Notes: f.Notes, Samples: f.Samples,
+		replaces: f.Replaces, interpreters: f.Interpreters, shared: f.SharedExtensions, sources: f.Sources, exclude: f.SourcesExclude,
 		version: f.Version.Args, versionRE: c.regexp("version.pattern", f.Version.Pattern),
 	}
 	c.describe()
@@ -189,9 +196,15 @@ func (c *compiler) describe() {
 		}
 	}
 	for _, name := range append([]string{f.Name}, f.Aliases...) {
+		if !plainName().MatchString(name) { // of directories, and in URLs
+			c.failf("name %q is not of a-z, 0-9, +, #, - and . with a letter or digit first, at most 64", name)
+		}
 		if strings.EqualFold(name, Auto) {
 			c.failf("name %q stands for a language that is to be detected", name)
 		}
+	}
+	if _, err := cleanFile(f.Entrypoint); err != nil && f.Entrypoint != "" {
+		c.failf("entrypoint: %w", err)
 	}
 	for _, l := range []struct {
 		key    string
@@ -214,15 +227,11 @@ func (c *compiler) describe() {
 			c.failf("sources_exclude %q: %w", glob, err)
 		}
 	}
-	if len(f.Samples) == 0 {
-		c.failf("samples is empty")
-	}
-	for _, s := range f.Samples {
-		if s.Name == "" || s.Code == "" || s.CompileError && f.Compile == nil {
-			c.failf("sample %q: name or code is empty, or nothing compiles", s.Name)
-		}
-	}
+	c.samples()
 }
+
+// plainName matches names of recipes. They are looked up in lower case.
+func plainName() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9][a-z0-9+#.-]{0,63}$`) }
 
 func (c *compiler) regexp(key, pattern string) *regexp.Regexp {
 	re, err := regexp.Compile(pattern)

@@ -148,29 +148,62 @@ func TestSamples(t *testing.T) {
 
 func (b *bench) sample(t *testing.T, r *Recipe, s Sample) {
 	clearDir(t, b.work)
-	p, err := r.Plan(PlanInput{Code: []byte(s.Code), Programs: b.programs})
+	p, err := r.Plan(PlanInput{Code: []byte(s.Code), Args: s.Args, Programs: b.programs})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(b.work, p.Entrypoint), []byte(s.Code), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	o := Outcome{Compiled: true}
 	if p.Compile != nil {
 		exit, _, stderr, wall := b.run(t, p.Compile, "")
 		t.Logf("compile: %v", wall)
-		if s.CompileError {
-			if exit != 1 || !strings.Contains(stderr, s.CompileStderr) {
-				t.Errorf("compile: exit %d, want 1 and a mention of %q\n%s", exit, s.CompileStderr, stderr)
-			}
-			return
-		}
-		if exit != 0 || stderr != "" {
-			t.Fatalf("compile: exit %d\n%s", exit, stderr)
+		o.Compiled, o.CompileStderr = exit == 0, stderr
+		if exit == 0 && stderr != "" {
+			t.Errorf("the compiler warns: %s", stderr)
 		}
 	}
-	exit, stdout, stderr, wall := b.run(t, p.Run, s.Stdin)
-	t.Logf("run: %v", wall)
-	if exit != 0 || stdout != s.Stdout || stderr != "" {
-		t.Errorf("run: exit %d, stdout %q, want %q\n%s", exit, stdout, s.Stdout, stderr)
+	if o.Compiled {
+		exit, stdout, stderr, wall := b.run(t, p.Run, s.Stdin)
+		t.Logf("run: %v", wall)
+		o.ExitCode, o.Stdout, o.Stderr = exit, stdout, strings.ReplaceAll(stderr, b.work, WorkDir)
+		if exit < 0 {
+			o.Signal = "SIGABRT" // the one that samples end by
+		}
+	}
+	if problem := s.Problem(o); problem != "" {
+		t.Error(problem)
+	}
+}
+
+func TestSampleProblem(t *testing.T) {
+	hello := Sample{Stdout: "hello\n"}
+	broken := Sample{CompileError: true, CompileStderr: "expected"}
+	fails := Sample{ExitCode: 3, Stderr: "oh"}
+	aborts := Sample{Signal: "SIGABRT"}
+	for _, tc := range []struct {
+		name   string
+		sample Sample
+		o      Outcome
+		want   string
+	}{
+		{"right", hello, Outcome{Compiled: true, Stdout: "hello\n", Stderr: "a warning"}, ""},
+		{"other output", hello, Outcome{Compiled: true, Stdout: "hi\n"}, `it prints "hi\n", not "hello\n"`},
+		{"fails", hello, Outcome{Compiled: true, Stdout: "hello\n", ExitCode: 1, Stderr: "oh"}, `it ends with 1, not 0: "oh"`},
+		{"killed", hello, Outcome{Compiled: true, Stdout: "hello\n", ExitCode: -1, Signal: "SIGKILL"}, `it ends by signal "SIGKILL", not "": ""`},
+		{"does not compile", hello, Outcome{CompileStderr: "no"}, `it does not compile: "no"`},
+		{"must not compile", broken, Outcome{CompileStderr: "x.c: expected ;"}, ""},
+		{"compiles", broken, Outcome{Compiled: true}, "it must not compile, and does"},
+		{"fails to compile otherwise", broken, Outcome{CompileStderr: "killed"}, `the compiler does not mention "expected": "killed"`},
+		{"must fail", fails, Outcome{Compiled: true, ExitCode: 3, Stderr: "oh no"}, ""},
+		{"does not fail", fails, Outcome{Compiled: true}, `it ends with 0, not 3: ""`},
+		{"fails in silence", fails, Outcome{Compiled: true, ExitCode: 3}, `it does not mention "oh" on stderr: ""`},
+		{"must abort", aborts, Outcome{Compiled: true, ExitCode: -1, Signal: "SIGABRT"}, ""},
+		{"exits instead", aborts, Outcome{Compiled: true, ExitCode: 134}, `it ends by signal "", not "SIGABRT": ""`},
+	} {
+		if got := tc.sample.Problem(tc.o); got != tc.want {
+			t.Errorf("%s: Problem = %q, want %q", tc.name, got, tc.want)
+		}
 	}
 }

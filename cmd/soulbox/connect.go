@@ -37,6 +37,7 @@ func localFlags(more ...cli.Flag) []cli.Flag {
 	return clientFlags(append(more,
 		&cli.BoolFlag{Name: "no-daemon", Usage: "start what is needed in this process, even when a daemon answers"},
 		&cli.PathFlag{Name: "cache-dir", Value: defaultCacheDir(), Usage: "without a daemon: `DIR` for what can be made again", EnvVars: []string{"SOULBOX_CACHE_DIR"}},
+		languagesFlag(),
 	)...)
 }
 

@@ -22,15 +22,16 @@ import (
 
 // engineConfig is what a command decides about the engine in it.
 type engineConfig struct {
-	cacheDir   string
-	maxQueue   int
-	maxRunning int
-	memory     int64
-	diskFloor  uint64
-	drain      time.Duration
-	policy     sandbox.Limits
-	strict     bool
-	log        *slog.Logger
+	cacheDir     string
+	languagesDir string // of the operator's recipes; empty: none
+	maxQueue     int
+	maxRunning   int
+	memory       int64
+	diskFloor    uint64
+	drain        time.Duration
+	policy       sandbox.Limits
+	strict       bool
+	log          *slog.Logger
 }
 
 // engine is a [sandbox.Engine] with what it stands on. Close gives everything back.
@@ -119,7 +120,7 @@ func openRuntime(ctx context.Context, s *wide.Session, tree *cgroups.Tree) (*run
 
 // engineOptions fills in what depends on the session and the configuration alone.
 func (c engineConfig) engineOptions(s *wide.Session, tree *cgroups.Tree) (sandbox.Options, error) {
-	catalog, err := images.Load()
+	catalog, err := images.LoadDir(c.languagesDir)
 	if err != nil {
 		return sandbox.Options{}, err
 	}

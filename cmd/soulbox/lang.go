@@ -42,6 +42,7 @@ func langCommand(session *wide.Session) *cli.Command {
 				},
 			},
 			langTestCommand(session),
+			langCheckCommand(),
 		},
 	}
 }

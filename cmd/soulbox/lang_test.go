@@ -14,7 +14,6 @@ import (
 
 func TestSampleProblem(t *testing.T) {
 	hello := images.Sample{Stdout: "hello\n"}
-	broken := images.Sample{CompileError: true, CompileStderr: "expected"}
 	for _, tc := range []struct {
 		name   string
 		sample images.Sample
@@ -23,12 +22,12 @@ func TestSampleProblem(t *testing.T) {
 	}{
 		{"right", hello, &pb.Execution{Verdict: pb.Verdict_VERDICT_OK, Stdout: "hello\n"}, ""},
 		{"other output", hello, &pb.Execution{Verdict: pb.Verdict_VERDICT_OK, Stdout: "hi\n"}, `it prints "hi\n", not "hello\n"`},
-		{"fails", hello, &pb.Execution{Verdict: pb.Verdict_VERDICT_RUNTIME_ERROR, Stdout: "hello\n", Stderr: "oh"}, `runtime error: "oh"`},
-		{"does not compile", hello, &pb.Execution{Verdict: pb.Verdict_VERDICT_COMPILE_ERROR, Compile: &pb.Step{Stderr: "no"}}, `compile error: "no"`},
-		{"must not compile", broken, &pb.Execution{Verdict: pb.Verdict_VERDICT_COMPILE_ERROR, Compile: &pb.Step{Stderr: "x.c: expected ;"}}, ""},
-		{"compiles", broken, &pb.Execution{Verdict: pb.Verdict_VERDICT_OK}, "it must not compile, and the verdict is ok"},
-		{"fails to compile otherwise", broken, &pb.Execution{Verdict: pb.Verdict_VERDICT_COMPILE_ERROR, Compile: &pb.Step{Stderr: "killed"}},
-			`the compiler does not mention "expected": "killed"`},
+		{"does not compile", hello, &pb.Execution{Verdict: pb.Verdict_VERDICT_COMPILE_ERROR, Compile: &pb.Step{Stderr: "no"}}, `it does not compile: "no"`},
+		{"must end with 3", images.Sample{ExitCode: 3}, &pb.Execution{Verdict: pb.Verdict_VERDICT_RUNTIME_ERROR, ExitCode: 3}, ""},
+		{"must be killed", images.Sample{Signal: "SIGABRT"}, &pb.Execution{Verdict: pb.Verdict_VERDICT_SIGNALLED, ExitCode: -1, Signal: "SIGABRT"}, ""},
+		{"out of memory, though it ends as it must", images.Sample{ExitCode: 1}, &pb.Execution{Verdict: pb.Verdict_VERDICT_MEMORY_LIMIT, ExitCode: 1, Stderr: "oh"},
+			`memory limit: "oh"`},
+		{"failed", hello, &pb.Execution{Verdict: pb.Verdict_VERDICT_INTERNAL, Detail: "the agent is gone"}, `internal: "the agent is gone"`},
 	} {
 		if got := sampleProblem(tc.sample, tc.x); got != tc.want {
 			t.Errorf("%s: sampleProblem = %q, want %q", tc.name, got, tc.want)
@@ -36,17 +35,17 @@ func TestSampleProblem(t *testing.T) {
 	}
 }
 
-func TestChosen(t *testing.T) {
-	all, err := chosen(nil)
-	if err != nil || len(all) < 9 {
-		t.Errorf("chosen() = %d recipes, %v", len(all), err)
+func TestNamed(t *testing.T) {
+	catalog, err := images.Load()
+	if err != nil {
+		t.Fatal(err)
 	}
-	two, err := chosen([]string{"PY", "c++"})
+	two, err := named(catalog, []string{"PY", "c++"})
 	if err != nil || len(two) != 2 || two[0].Name != "python" || two[1].Name != "cpp" {
-		t.Errorf("chosen(PY, c++) = %v, %v", two, err)
+		t.Errorf("named(PY, c++) = %v, %v", two, err)
 	}
-	if _, err := chosen([]string{"cobol"}); err == nil {
-		t.Error("chosen(cobol) = nil error")
+	if _, err := named(catalog, []string{"cobol"}); err == nil {
+		t.Error("named(cobol) = nil error")
 	}
 }
 

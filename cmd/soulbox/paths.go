@@ -19,6 +19,11 @@ func defaultStateDir() string { return userDir("/var/lib", "XDG_STATE_HOME", ".l
 // defaultCacheDir is where what can be made again is kept.
 func defaultCacheDir() string { return userDir("/var/cache", "XDG_CACHE_HOME", ".cache") }
 
+// defaultLanguagesDir is where operators put recipes of their own.
+func defaultLanguagesDir() string {
+	return filepath.Join(userDir("/etc", "XDG_CONFIG_HOME", ".config"), "languages.d")
+}
+
 func userDir(system, variable, below string) string {
 	if os.Getuid() == 0 {
 		return filepath.Join(system, "soulbox")

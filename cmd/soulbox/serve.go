@@ -61,6 +61,7 @@ func engineFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.PathFlag{Name: "state-dir", Value: defaultStateDir(), Usage: "`DIR` that holds all state; one daemon each", EnvVars: []string{"SOULBOX_STATE_DIR"}},
 		&cli.PathFlag{Name: "cache-dir", Value: defaultCacheDir(), Usage: "`DIR` for what can be made again; shared by daemons", EnvVars: []string{"SOULBOX_CACHE_DIR"}},
+		languagesFlag(),
 		&cli.IntFlag{Name: "max-queue", Value: 1000, Usage: "executions that may wait; more get 429"},
 		&cli.IntFlag{Name: "max-running", Usage: "sandboxes at once (default: 4 per CPU)"},
 		&cli.StringFlag{Name: "memory", Usage: "`SIZE` that the memory limits of all running sandboxes may add up to (default: what is available less a reserve)"},
@@ -96,7 +97,7 @@ func sizes(c *cli.Context, into map[string]*int64) error {
 // engineFromFlags reads [engineFlags].
 func engineFromFlags(c *cli.Context, log *slog.Logger) (engineConfig, error) {
 	cfg := engineConfig{
-		cacheDir: c.Path("cache-dir"), maxQueue: c.Int("max-queue"), maxRunning: c.Int("max-running"), log: log,
+		cacheDir: c.Path("cache-dir"), languagesDir: c.Path("languages-dir"), maxQueue: c.Int("max-queue"), maxRunning: c.Int("max-running"), log: log,
 		drain: c.Duration("drain"), strict: c.Bool("strict"),
 		policy: sandbox.Limits{WallTime: c.Duration("max-wall-time"), CPUTime: c.Duration("max-cpu-time"), Processes: c.Int64("max-processes"),
 			OpenFiles: c.Int64("max-open-files"), Inodes: c.Int64("max-inodes")},
@@ -126,6 +127,9 @@ func supervise(c *cli.Context, stateDir string, listen func() ([]*os.File, error
 	}
 	if err := os.Setenv("SOULBOX_CACHE_DIR", cacheDir); err != nil {
 		return fmt.Errorf("cache directory: %w", err)
+	}
+	if err := settleLanguages(c); err != nil {
+		return err
 	}
 	lockFile, err := sandbox.LockFile(os.Getuid(), ids.UIDBase)
 	if err != nil {
