@@ -17,18 +17,20 @@ const (
 
 // Box is the groups of one sandbox: the whole, its agent's, and that of all slots. It is removed by [Box.Remove].
 type Box struct {
-	id    string
-	all   *Group
-	agent *Group
-	user  *Group
+	id      string
+	all     *Group
+	agent   *Group
+	user    *Group
+	reserve Limits // what all may use beyond user
 }
 
 func (t *Tree) box(id string) *Box {
 	return &Box{
-		id:    id,
-		all:   &Group{d: t.d, rel: id},
-		agent: &Group{d: t.d, rel: path.Join(id, agentGroup)},
-		user:  &Group{d: t.d, rel: path.Join(id, userGroup)},
+		id:      id,
+		all:     &Group{d: t.d, rel: id},
+		agent:   &Group{d: t.d, rel: path.Join(id, agentGroup)},
+		user:    &Group{d: t.d, rel: path.Join(id, userGroup)},
+		reserve: t.reserve,
 	}
 }
 
@@ -115,6 +117,30 @@ func (b *Box) Slot(name string) (*Group, error) {
 		return nil, fmt.Errorf("make group of slot %s in box %s: %w", name, b.id, err)
 	}
 	return g, nil
+}
+
+// Resize changes what the slots together are held to, and the sandbox with its agent. On v1 a limit below what is used
+// and cannot be given back is an error.
+func (b *Box) Resize(l Limits) error {
+	if err := l.validate(); err != nil {
+		return err
+	}
+	if err := errors.Join(b.all.Set(l.above(b.reserve)), b.user.Set(l)); err != nil {
+		return fmt.Errorf("limit box %s: %w", b.id, err)
+	}
+	return nil
+}
+
+// ResizeSlot changes the limits of a slot that exists.
+func (b *Box) ResizeSlot(name string, l Limits) error {
+	if err := errors.Join(checkName("slot", name), l.validate()); err != nil {
+		return err
+	}
+	g := &Group{d: b.user.d, rel: path.Join(b.user.rel, name)}
+	if err := g.Set(l); err != nil {
+		return fmt.Errorf("limit slot %s/%s: %w", b.id, name, err)
+	}
+	return nil
 }
 
 // Slots returns the names of the slots whose groups are there.

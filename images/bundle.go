@@ -12,7 +12,17 @@ const (
 	SoulBinDir = "/.soulbin" // agent and launcher
 )
 
-// AgentCapabilities returns the capabilities that an agent needs to make slots and to serve files of every user.
+// SessionCapabilities returns the most that root of a session can have: Docker's set without NET_RAW and MKNOD. None of
+// them reaches the slot's mounts, its PID 1 or the agent.
+func SessionCapabilities() []string {
+	return []string{
+		"CAP_AUDIT_WRITE", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_NET_BIND_SERVICE",
+		"CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
+	}
+}
+
+// AgentCapabilities returns the capabilities that an agent needs to make slots and to serve files of every user. The
+// agent of a session has [SessionCapabilities] too, to pass them on.
 func AgentCapabilities() []string {
 	return []string{
 		"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETFCAP", "CAP_SETGID",
@@ -31,6 +41,7 @@ type Prepared struct {
 type BundleOptions struct {
 	Hostname    string // of the sandbox
 	RootFS      *RootFS
+	Writable    bool // RootFS is the sandbox's own, /tmp in it too
 	UIDMappings []specs.LinuxIDMapping
 	GIDMappings []specs.LinuxIDMapping
 
@@ -60,7 +71,7 @@ func Spec(o BundleOptions) *specs.Spec {
 	return &specs.Spec{
 		Version:  specs.Version,
 		Hostname: o.Hostname,
-		Root:     &specs.Root{Path: o.RootFS.Dir, Readonly: true},
+		Root:     &specs.Root{Path: o.RootFS.Dir, Readonly: !o.Writable},
 		Mounts:   mounts(o),
 		Process: &specs.Process{
 			Cwd:  "/",
@@ -105,10 +116,13 @@ func mounts(o BundleOptions) []specs.Mount {
 		specs.Mount{Type: "proc", Source: "proc", Destination: "/proc", Options: []string{"nosuid", "noexec", "nodev"}},
 		// The runtime binds null, zero, full, random, urandom and tty there.
 		specs.Mount{Type: "tmpfs", Source: "tmpfs", Destination: "/dev", Options: []string{"nosuid", "noexec", "strictatime", "mode=755", "size=64k", "nr_inodes=64"}},
-		// What a slot mounts over these is its own; here they only serve the agent.
+		// What a slot mounts over it is its own; here it only serves the agent.
 		smallTmpfs("/dev/shm", "noexec"),
-		smallTmpfs("/tmp", "noexec"),
-		smallTmpfs("/work", "noexec"),
+	)
+	if !o.Writable { // so with these
+		all = append(all, smallTmpfs("/tmp", "noexec"), smallTmpfs("/work", "noexec"))
+	}
+	all = append(all,
 		specs.Mount{Type: "bind", Source: o.SoulSource, Destination: SoulDir, Options: []string{"bind", "rw", "nosuid", "nodev", "noexec"}},
 		specs.Mount{Type: "bind", Source: o.SoulBinSource, Destination: SoulBinDir, Options: []string{"bind", "ro", "nosuid", "nodev"}},
 	)

@@ -25,6 +25,10 @@ type HostOptions struct {
 	Root      string   // the tree to take /usr and /etc from; default "/"
 	UID, GID  int      // owner of what is made, best one that no sandbox maps; default: whoever makes it
 	Languages []string // names of the languages that get a mountpoint in [LangDir]
+
+	// Session makes the lower layer of root file systems that sandboxes write to, in place of one that all share: with
+	// directories open to all, a home for the user, and what logins and setuid programs look for.
+	Session bool
 }
 
 // RootFS is a tree that sandboxes see as /, read-only. It is immutable and safe for concurrent use.
@@ -77,7 +81,11 @@ func BuildHost(ctx context.Context, dir string, o HostOptions) (_ *RootFS, err e
 	if err := copyEtc(ctx, filepath.Join(o.Root, "etc"), root); err != nil {
 		return nil, fmt.Errorf("copy host's etc into %s: %w", dir, err)
 	}
-	if err := writeEtc(root); err != nil {
+	write := writeEtc
+	if o.Session {
+		write = writeSession
+	}
+	if err := write(root); err != nil {
 		return nil, fmt.Errorf("generate etc in %s: %w", dir, err)
 	}
 	if err := own(ctx, root, o.UID, o.GID); err != nil {

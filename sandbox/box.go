@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -41,6 +42,7 @@ type boxSpec struct {
 	prepared  string         // that directory as the daemon sees it; empty: none
 	writable  bool           // for the prepare step
 	execution *Execution     // what runs in it, journalled with the sandbox; nil for SoulBox's own
+	sandbox   *Sandbox       // set for one that lives on, whose id the box takes; it has a root of its own
 }
 
 // box is one running sandbox with its agent.
@@ -55,6 +57,9 @@ type box struct {
 // openBox starts a sandbox. When it fails nothing is left.
 func (e *Engine) openBox(ctx context.Context, spec boxSpec) (_ *box, err error) {
 	b := &box{id: NewID()}
+	if spec.sandbox != nil {
+		b.id = spec.sandbox.ID
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.close(ctx))
@@ -65,7 +70,7 @@ func (e *Engine) openBox(ctx context.Context, spec boxSpec) (_ *box, err error) 
 	}
 	b.undo.add(func(context.Context) error { return e.o.IDs.Release(b.block) })
 	// On disk by the time the sandbox runs; meanwhile it is made.
-	journalled := e.journalBox(ctx, b, spec.execution)
+	journalled := e.journalBox(ctx, b, spec)
 	defer func() { err = errors.Join(err, <-journalled) }()
 	if b.cg, err = e.o.Cgroups.Box(string(b.id), cgroups.Limits{Memory: spec.memory, Pids: spec.processes}); err != nil {
 		return nil, fmt.Errorf("make cgroups of sandbox %s: %w", b.id, err)
@@ -75,7 +80,13 @@ func (e *Engine) openBox(ctx context.Context, spec boxSpec) (_ *box, err error) 
 	if err := makeBoxDir(dir, &b.undo); err != nil {
 		return nil, err
 	}
-	if err := e.writeBox(b, dir, spec); err != nil {
+	root := e.root
+	if spec.sandbox != nil {
+		if root, err = e.makeRoot(b, e.sessionRoot); err != nil {
+			return nil, err
+		}
+	}
+	if err := e.writeBox(b, dir, root, spec); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTime)
@@ -98,10 +109,14 @@ func (e *Engine) openBox(ctx context.Context, spec boxSpec) (_ *box, err error) 
 }
 
 // journalBox stores the record of b, which is forgotten when b is closed.
-func (e *Engine) journalBox(ctx context.Context, b *box, x *Execution) <-chan error {
+func (e *Engine) journalBox(ctx context.Context, b *box, spec boxSpec) <-chan error {
 	r := BoxRecord{ID: b.id, Tenant: SystemTenant, Runtime: e.o.Runtime.Info().Name, Block: b.block.Index, CreatedAt: time.Now().UTC()}
-	if x != nil {
+	x := spec.execution
+	switch {
+	case x != nil:
 		r.Tenant, r.Execution = x.Tenant, x.ID
+	case spec.sandbox != nil:
+		r.Tenant = spec.sandbox.Tenant
 	}
 	done := make(chan error, 1)
 	go func() {
@@ -111,13 +126,16 @@ func (e *Engine) journalBox(ctx context.Context, b *box, x *Execution) <-chan er
 		}
 		done <- err
 	}()
-	b.undo.add(func(ctx context.Context) error {
-		if err := e.o.Journal.CloseBox(ctx, r); err != nil && KindOf(err) != KindNotFound {
-			return fmt.Errorf("journal the end of sandbox %s: %w", b.id, err)
-		}
-		return nil
-	})
+	b.undo.add(func(ctx context.Context) error { return e.closeRecord(ctx, r) })
 	return done
+}
+
+// closeRecord forgets the record of a box.
+func (e *Engine) closeRecord(ctx context.Context, r BoxRecord) error {
+	if err := e.o.Journal.CloseBox(ctx, r); err != nil && KindOf(err) != KindNotFound {
+		return fmt.Errorf("journal the end of sandbox %s: %w", r.ID, err)
+	}
+	return nil
 }
 
 // close ends the sandbox and gives everything back. Closing twice is safe.
@@ -130,21 +148,26 @@ func makeBoxDir(dir string, u *undo) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fmt.Errorf("make sandbox directory: %w", err)
 	}
-	u.add(func(context.Context) error { return os.Remove(dir) })
+	u.add(func(context.Context) error { return removeBoxDir(dir) })
 	if err := unix.Mount("soulbox-box", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, boxTmpfs); err != nil {
 		return fmt.Errorf("mount %s: %w", dir, err)
 	}
-	u.add(func(context.Context) error {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			return fmt.Errorf("unmount %s: %w", dir, err)
-		}
-		return nil
-	})
+	return nil
+}
+
+// removeBoxDir undoes makeBoxDir, however far it came.
+func removeBoxDir(dir string) error {
+	if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("unmount %s: %w", dir, err)
+	}
+	if err := os.Remove(dir); err != nil {
+		return fmt.Errorf("remove sandbox directory: %w", err)
+	}
 	return nil
 }
 
 // writeBox writes the bundle, the log and the agent's channel directory.
-func (e *Engine) writeBox(b *box, dir string, spec boxSpec) error {
+func (e *Engine) writeBox(b *box, dir string, root *images.RootFS, spec boxSpec) error {
 	soul, bundle := filepath.Join(dir, "soul"), filepath.Join(dir, "bundle")
 	for _, d := range []string{soul, bundle} {
 		if err := os.Mkdir(d, 0o700); err != nil {
@@ -154,7 +177,7 @@ func (e *Engine) writeBox(b *box, dir string, spec boxSpec) error {
 	if err := os.Chown(soul, wideRoot, wideRoot); err != nil {
 		return fmt.Errorf("give the channel to the sandbox: %w", err)
 	}
-	config, err := json.Marshal(images.Spec(e.bundle(b, dir, spec)))
+	config, err := json.Marshal(images.Spec(e.bundle(b, dir, root, spec)))
 	if err != nil {
 		return fmt.Errorf("encode bundle: %w", err)
 	}
@@ -178,14 +201,17 @@ func (e *Engine) writeBox(b *box, dir string, spec boxSpec) error {
 }
 
 // bundle lists what the sandbox's OCI configuration is made of.
-func (e *Engine) bundle(b *box, dir string, spec boxSpec) images.BundleOptions {
+func (e *Engine) bundle(b *box, dir string, root *images.RootFS, spec boxSpec) images.BundleOptions {
 	o := images.BundleOptions{
-		Hostname: string(b.id), RootFS: e.root, UIDMappings: b.block.UIDMappings(), GIDMappings: b.block.GIDMappings(),
+		Hostname: string(b.id), RootFS: root, Writable: spec.sandbox != nil, UIDMappings: b.block.UIDMappings(), GIDMappings: b.block.GIDMappings(),
 		SoulSource:    filepath.Join(dir, "soul"),
 		SoulBinSource: filepath.Join(e.o.RunDir, binDir),
 		ToolsSource:   filepath.Join(e.o.RunDir, toolsDir),
 		Args:          []string{images.SoulBinDir + "/" + assetAgent, "--dir", images.SoulDir},
 		CgroupsPath:   b.cg.AgentPath(),
+	}
+	if spec.sandbox != nil {
+		o.Capabilities = slices.Compact(slices.Sorted(slices.Values(slices.Concat(images.AgentCapabilities(), images.SessionCapabilities()))))
 	}
 	if spec.prepared != "" {
 		o.Prepared = []images.Prepared{{Language: spec.recipe.Name, Source: spec.prepared, Writable: spec.writable}}

@@ -32,6 +32,7 @@ type Options struct {
 	Host    images.HostOptions // how the root file system's skeleton is made
 
 	RunDir   string                            // tmpfs that every id can reach
+	StateDir string                            // on disk; holds what sandboxes write
 	CacheDir string                            // what recipes prepared; kept across starts and shared by the daemons of one user
 	Assets   func(name string) ([]byte, error) // embedded programs: agent, launcher, transpile, ready
 
@@ -39,7 +40,8 @@ type Options struct {
 	AgentFilter   []byte // BPF for agents
 
 	Admission AdmissionOptions
-	Policy    Policy        // what callers may do; see Configure
+	Policy    Policy // what callers may do; see Configure
+	Sandboxes SandboxOptions
 	Drain     time.Duration // what Close grants running executions; default 10 s
 	// ClientName returns the name of the key with this id, "" without one. It may read a disk. Nil: keys have no names.
 	ClientName func(id string) string
@@ -54,6 +56,9 @@ type Engine struct {
 	log   *slog.Logger
 	admit *Admission
 	root  *images.RootFS
+
+	sessionRoot *images.RootFS // the lower layer of sandboxes that live on
+	boxes       *Sandboxes
 
 	ctx     context.Context // of everything the engine started; ends in Close
 	stop    context.CancelCauseFunc
@@ -82,7 +87,12 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 		e.log = slog.Default()
 	}
 	e.live.Store(newLive(o.Policy, o.Drain))
-	if err := e.reap(ctx); err != nil {
+	e.boxes = newSandboxes(e, o.Sandboxes)
+	adopted, err := e.adopt(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.reap(ctx, adopted); err != nil {
 		return nil, err
 	}
 	if err := e.settle(ctx); err != nil {
@@ -95,6 +105,7 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	e.admit = NewAdmission(o.Admission)
 	e.ctx, e.stop = context.WithCancelCause(context.WithoutCancel(ctx))
 	e.langs = newLanguages(e)
+	e.boxes.keepAdopted(adopted)
 	e.wg.Go(e.becomeReady)
 	return e, nil
 }
@@ -109,6 +120,7 @@ func (e *Engine) Close(ctx context.Context) error {
 		return nil
 	}
 	e.admit.Drain()
+	e.boxes.close()
 	idle := make(chan struct{})
 	go func() {
 		e.wg.Wait()

@@ -131,15 +131,30 @@ func (p *IDPool) Release(b Block) error {
 	return nil
 }
 
-// Reset gives back every block that is locked through this description, by this pool or by an earlier daemon. It is
-// called when everything that ran under them has been reaped.
-func (p *IDPool) Reset() error {
+// Reset gives back every block that is locked through this description, by this pool or by an earlier daemon, except
+// those to keep, which were adopted. It is called when everything that ran under the others has been reaped.
+func (p *IDPool) Reset(keep ...Block) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := unlockBlocks(p.lock, 0, len(p.taken)); err != nil {
-		return fmt.Errorf("unlock all %d blocks: %w", len(p.taken), err)
+	kept := make([]bool, len(p.taken))
+	for _, b := range keep {
+		kept[b.Index] = true
 	}
-	clear(p.taken)
+	for i := 0; i < len(kept); {
+		n := 0
+		for i+n < len(kept) && !kept[i+n] {
+			n++
+		}
+		if n == 0 {
+			i++
+			continue
+		}
+		if err := unlockBlocks(p.lock, i, n); err != nil {
+			return fmt.Errorf("unlock %d blocks from %d on: %w", n, i, err)
+		}
+		clear(p.taken[i : i+n])
+		i += n
+	}
 	return nil
 }
 

@@ -49,16 +49,35 @@ func (e *Engine) install(ctx context.Context) error {
 	if err := os.Mkdir(filepath.Join(e.o.RunDir, "boxes"), 0o711); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("make sandbox directory: %w", err)
 	}
-	root := filepath.Join(e.o.RunDir, "images", "host")
-	if err := os.RemoveAll(root); err != nil {
-		return fmt.Errorf("remove the old root file system: %w", err)
-	}
-	if err := os.MkdirAll(root, 0o755); err != nil {
-		return fmt.Errorf("make the root file system: %w", err)
-	}
 	var err error
-	if e.root, err = images.BuildHost(ctx, root, e.o.Host); err != nil {
-		return fmt.Errorf("make the root file system: %w", err)
+	if e.root, err = e.buildHost(ctx, "host", e.o.Host); err != nil {
+		return err
 	}
-	return nil
+	session := e.o.Host
+	session.Session, session.UID, session.GID = true, wideRoot, wideRoot
+	// Sandboxes of an earlier daemon may stand on it: it is made once for each supervisor.
+	saved := filepath.Join(e.o.RunDir, "images", "session.json")
+	if e.sessionRoot, err = images.LoadRootFS(saved); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if e.sessionRoot, err = e.buildHost(ctx, "session", session); err != nil {
+		return err
+	}
+	return e.sessionRoot.Save(saved)
+}
+
+// buildHost makes a root file system of the host's files, in place of an older one of that name.
+func (e *Engine) buildHost(ctx context.Context, name string, o images.HostOptions) (*images.RootFS, error) {
+	dir := filepath.Join(e.o.RunDir, "images", name)
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, fmt.Errorf("remove the old root file system: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make the root file system: %w", err)
+	}
+	root, err := images.BuildHost(ctx, dir, o)
+	if err != nil {
+		return nil, fmt.Errorf("make the root file system: %w", err)
+	}
+	return root, nil
 }

@@ -14,8 +14,9 @@ import (
 )
 
 // reap ends and removes every sandbox that an earlier daemon of this supervisor, or an earlier supervisor of this
-// state directory, left: containers, cgroups, mounts, directories, ids. Executions end with their daemon.
-func (e *Engine) reap(ctx context.Context) error {
+// state directory, left: containers, cgroups, mounts, directories, ids. Executions end with their daemon; what was
+// adopted lives on.
+func (e *Engine) reap(ctx context.Context, adopted []adoptedBox) error {
 	ids, err := e.o.Runtime.List(ctx)
 	if err != nil {
 		return fmt.Errorf("reap: %w", err)
@@ -28,8 +29,17 @@ func (e *Engine) reap(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reap: read the journal: %w", err)
 	}
+	keep := map[ID]bool{}
+	blocks := make([]Block, 0, len(adopted))
+	for _, a := range adopted {
+		keep[a.box.id] = true
+		blocks = append(blocks, a.box.block)
+	}
 	slices.Sort(ids)
 	for _, id := range slices.Compact(ids) {
+		if keep[id] {
+			continue
+		}
 		if err := e.o.Runtime.Destroy(ctx, id); err != nil {
 			return fmt.Errorf("reap sandbox %s: %w", id, err)
 		}
@@ -40,6 +50,9 @@ func (e *Engine) reap(ctx context.Context) error {
 		return fmt.Errorf("reap cgroups: %w", err)
 	}
 	for _, name := range names {
+		if keep[ID(name)] {
+			continue
+		}
 		b, err := e.o.Cgroups.LoadBox(name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
@@ -51,34 +64,46 @@ func (e *Engine) reap(ctx context.Context) error {
 			return fmt.Errorf("reap cgroup %s: %w", name, err)
 		}
 	}
-	if err := e.reapDirectories(); err != nil {
+	if err := e.reapDirectories(keep); err != nil {
 		return err
 	}
 	for _, b := range boxes {
+		if keep[b.ID] {
+			continue
+		}
 		if err := e.o.Journal.CloseBox(ctx, b); err != nil && KindOf(err) != KindNotFound {
 			return fmt.Errorf("reap: journal the end of sandbox %s: %w", b.ID, err)
 		}
 	}
-	if err := e.o.IDs.Reset(); err != nil {
+	if err := e.o.IDs.Reset(blocks...); err != nil {
 		return fmt.Errorf("reap ids: %w", err)
 	}
 	return nil
 }
 
-// reapDirectories unmounts and removes what sandboxes had in the run directory.
-func (e *Engine) reapDirectories() error {
-	boxes := filepath.Join(e.o.RunDir, "boxes")
-	dirs, err := os.ReadDir(boxes)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("reap directories: %w", err)
+// reapDirectories unmounts and removes what sandboxes had in the run directory and, those that lived on, in the state
+// directory.
+func (e *Engine) reapDirectories(keep map[ID]bool) error {
+	parents := []string{filepath.Join(e.o.RunDir, "boxes"), filepath.Join(e.o.RunDir, "roots")}
+	if e.o.StateDir != "" {
+		parents = append(parents, filepath.Join(e.o.StateDir, "sandboxes"))
 	}
-	for _, d := range dirs {
-		dir := filepath.Join(boxes, d.Name())
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
-			return fmt.Errorf("reap: unmount %s: %w", dir, err)
+	for _, parent := range parents {
+		dirs, err := os.ReadDir(parent)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("reap directories: %w", err)
 		}
-		if err := os.RemoveAll(dir); err != nil {
-			return fmt.Errorf("reap: %w", err)
+		for _, d := range dirs {
+			dir := filepath.Join(parent, d.Name())
+			if keep[ID(d.Name())] {
+				continue
+			}
+			if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
+				return fmt.Errorf("reap: unmount %s: %w", dir, err)
+			}
+			if err := os.RemoveAll(dir); err != nil {
+				return fmt.Errorf("reap: %w", err)
+			}
 		}
 	}
 	return nil

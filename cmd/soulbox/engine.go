@@ -26,6 +26,7 @@ type engineConfig struct {
 	languagesDir string // of the operator's recipes; empty: none
 	maxQueue     int
 	maxRunning   int
+	maxSandboxes int // that live on; 0: the engine's default
 	memory       int64
 	diskFloor    uint64
 	drain        time.Duration
@@ -82,6 +83,7 @@ func openEngine(ctx context.Context, s *wide.Session, c engineConfig) (_ *engine
 		return nil, err
 	}
 	o.Runtime, o.Journal, o.Cgroups, o.Warnings = rt, journal, tree, e.warnings
+	o.Sandboxes.Journal = journal
 	if e.Engine, err = sandbox.New(ctx, o); err != nil {
 		return nil, err
 	}
@@ -138,7 +140,11 @@ func (c engineConfig) engineOptions(s *wide.Session, tree *cgroups.Tree) (sandbo
 	return sandbox.Options{
 		Version: version, IDs: sandbox.NewIDPool(s.Lock, blocks), Catalog: catalog,
 		Host:   images.HostOptions{Languages: catalog.Names()},
-		RunDir: s.RunDir, CacheDir: c.cacheDir, Assets: assets.Open,
+		RunDir: s.RunDir, StateDir: s.StateDir, CacheDir: c.cacheDir, Assets: assets.Open,
+		Sandboxes: sandbox.SandboxOptions{
+			Max: min(c.maxSandboxes, blocks), MemoryFree: memoryFree, DiskFloor: c.diskFloor,
+			DiskFree: func() (uint64, error) { return diskFree(s.StateDir) },
+		},
 		Admission: sandbox.AdmissionOptions{MaxQueue: c.maxQueue, MaxRunning: min(c.maxRunning, blocks), Memory: c.memory,
 			DiskFree: func() (uint64, error) { return diskFree(s.StateDir) }, DiskFloor: c.diskFloor},
 		Policy: sandbox.Policy{Max: c.policy}, Drain: c.drain, Features: hostFeatures(tree), Logger: c.log,

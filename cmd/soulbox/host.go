@@ -36,6 +36,12 @@ func hostMemory() (total, available int64, err error) {
 	return total, available, nil
 }
 
+// memoryFree reads MemAvailable, in bytes.
+func memoryFree() (int64, error) {
+	_, available, err := hostMemory()
+	return available, err
+}
+
 // diskFree returns the bytes that this user can still write below dir.
 func diskFree(dir string) (uint64, error) {
 	var st unix.Statfs_t

@@ -22,6 +22,7 @@ type journal struct {
 	executions *store.Table[*sandbox.Execution]
 	boxes      *store.Table[boxRecord]
 	blocks     *store.Table[blockRecord]
+	sandboxes  *store.Table[sandboxRecord]
 }
 
 var _ sandbox.Journal = (*journal)(nil)
@@ -49,6 +50,9 @@ func newJournal(s *store.Store) (*journal, error) {
 	}
 	if j.blocks, err = store.NewTable(s, "blocks", store.JSON[blockRecord]()); err != nil {
 		return nil, fmt.Errorf("open table of id blocks: %w", err)
+	}
+	if j.sandboxes, err = newSandboxTable(s); err != nil {
+		return nil, fmt.Errorf("open table of sandboxes that live on: %w", err)
 	}
 	return j, nil
 }

@@ -68,7 +68,9 @@ func becomeBox(dir string) error {
 					return err
 				}
 			}
-			return os.WriteFile(filepath.Join(root, "etc/secret"), []byte("secret"), 0o600)
+			const passwd = "root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n"
+			return errors.Join(os.WriteFile(filepath.Join(root, "etc/secret"), []byte("secret"), 0o600),
+				os.WriteFile(filepath.Join(root, "etc/passwd"), []byte(passwd), 0o644))
 		},
 		func() error { return os.Chdir(root) },
 		func() error { return unix.PivotRoot(".", ".") },
@@ -102,7 +104,8 @@ func bindDevices(root string) error {
 func keepCapabilities() error {
 	keep := map[uintptr]bool{unix.CAP_SYS_ADMIN: true, unix.CAP_SETUID: true, unix.CAP_SETGID: true, unix.CAP_KILL: true,
 		unix.CAP_CHOWN: true, unix.CAP_DAC_OVERRIDE: true, unix.CAP_FOWNER: true, unix.CAP_FSETID: true,
-		unix.CAP_SETPCAP: true, unix.CAP_SYS_PTRACE: true, unix.CAP_SETFCAP: true}
+		unix.CAP_SETPCAP: true, unix.CAP_SYS_PTRACE: true, unix.CAP_SETFCAP: true,
+		unix.CAP_NET_BIND_SERVICE: true, unix.CAP_SYS_CHROOT: true, unix.CAP_AUDIT_WRITE: true}
 	for c := range uintptr(unix.CAP_LAST_CAP + 1) {
 		if keep[c] {
 			continue

@@ -48,7 +48,8 @@ type Server struct {
 
 	mu       sync.Mutex
 	slots    map[string]*slot
-	reserved int // slots that are being prepared
+	session  *session // nil: none was opened
+	reserved int      // slots that are being prepared
 }
 
 // Serve is the agent: it protects itself, listens in the channel directory and returns when ctx is done or it cannot
@@ -81,8 +82,11 @@ func Serve(ctx context.Context, o Options) (err error) {
 	}
 	wg.Go(func() { cancel(s.fds.serve(ctx, fds)) })
 	mux := http.NewServeMux()
-	mux.Handle(agentpbconnect.NewSlotServiceHandler(&service{s},
-		connect.WithReadMaxBytes(maxRequest), connect.WithCompression("gzip", nil, nil)))
+	options := []connect.HandlerOption{connect.WithReadMaxBytes(maxRequest), connect.WithCompression("gzip", nil, nil)}
+	mux.Handle(agentpbconnect.NewSlotServiceHandler(&service{s}, options...))
+	mux.Handle(agentpbconnect.NewSessionServiceHandler(&sessionService{s}, options...))
+	mux.Handle(agentpbconnect.NewProcessHandler(&processService{s}, options...))
+	s.envd(mux)
 	web := &http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn)}
 	stop := context.AfterFunc(ctx, func() { _ = web.Close() })
 	defer stop()
@@ -187,7 +191,13 @@ func (s *Server) closeSlots() {
 	for id := range s.slots {
 		ids = append(ids, id)
 	}
+	session := s.session
 	s.mu.Unlock()
+	if session != nil {
+		if err := session.close(); err != nil {
+			s.log.Error("close session", "err", err)
+		}
+	}
 	for _, id := range ids {
 		_, _ = s.remove(id) // gone meanwhile: as wanted
 	}

@@ -216,9 +216,23 @@ func rpcError(err error) error {
 	code := connect.CodeInternal
 	var errno syscall.Errno
 	var path *fs.PathError
+	var known *connect.Error
+	var start *startError
 	switch {
-	case errors.Is(err, errNoSlot):
+	case err == nil:
+		return nil
+	case errors.As(err, &known): // its code was given by who knew
+		return err
+	case errors.Is(err, errNoSlot), errors.Is(err, errNoProcess):
 		code = connect.CodeNotFound
+	case errors.As(err, &start):
+		code = connect.CodeInvalidArgument
+	case errors.Is(err, errSession):
+		code = connect.CodeAlreadyExists
+	case errors.Is(err, errTooMany), errors.Is(err, errStalled):
+		code = connect.CodeResourceExhausted
+	case errors.Is(err, errNoSession), errors.Is(err, errTerminal), errors.Is(err, errNoTerminal), errors.Is(err, errNoInput):
+		code = connect.CodeFailedPrecondition
 	case errors.Is(err, errState), errors.Is(err, errClosed):
 		code = connect.CodeFailedPrecondition
 	case errors.Is(err, errPath):

@@ -26,7 +26,7 @@ type slot struct {
 	uid, gid int
 	launcher *launcher
 	work     *os.Root
-	workDir  *os.File // the same directory, for statfs
+	workDir  *os.File // the same directory, for statfs; of a session the slot's root
 	proc     *os.File // /proc of the slot's pid namespace
 
 	killed  atomic.Bool    // by Kill, Close, a limit, or a lost caller
@@ -57,6 +57,9 @@ func newSlot(ctx context.Context, r *reaper, launcherPath, id string, m prepareM
 		return nil, fmt.Errorf("prepare slot: %w", err)
 	}
 	s.workDir, s.proc = tree[0], tree[1]
+	if m.session {
+		return s, nil // nothing of it is reached by way of a work directory
+	}
 	s.work, err = os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", s.workDir.Fd()))
 	if err != nil {
 		return nil, fmt.Errorf("open work directory of slot: %w", err)

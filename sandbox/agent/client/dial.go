@@ -19,6 +19,8 @@ import (
 const (
 	// maxMessage bounds one message of the agent, in bytes: the largest ReadFiles and what surrounds it.
 	maxMessage = MaxFileBytes + 1<<20
+	// agentURL is an agent's, whose host nobody looks at.
+	agentURL = "http://agent"
 	// idleConn is how long an unused connection to an agent stays open.
 	idleConn = 30 * time.Second
 )
@@ -26,6 +28,8 @@ const (
 // Client speaks to the agent of one sandbox. Its methods can be called from any goroutine.
 type Client struct {
 	rpc       agentpbconnect.SlotServiceClient
+	sessions  agentpbconnect.SessionServiceClient
+	processes agentpbconnect.ProcessClient
 	transport *http.Transport
 	sock      *os.File // O_PATH of agent.sock
 	fds       *os.File // O_PATH of fds.sock
@@ -56,8 +60,11 @@ func Dial(ctx context.Context, dir *os.File) (_ *Client, err error) {
 			return dialSocket(ctx, "unix", sock)
 		},
 	}
-	c.rpc = agentpbconnect.NewSlotServiceClient(&http.Client{Transport: c.transport}, "http://agent",
-		connect.WithReadMaxBytes(maxMessage), connect.WithAcceptCompression("gzip", nil, nil))
+	web := &http.Client{Transport: c.transport}
+	options := []connect.ClientOption{connect.WithReadMaxBytes(maxMessage), connect.WithAcceptCompression("gzip", nil, nil)}
+	c.rpc = agentpbconnect.NewSlotServiceClient(web, agentURL, options...)
+	c.sessions = agentpbconnect.NewSessionServiceClient(web, agentURL, options...)
+	c.processes = agentpbconnect.NewProcessClient(web, agentURL, options...)
 	return c, nil
 }
 

@@ -1,0 +1,44 @@
+package images
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// savedRootFS is how a [RootFS] lies on disk.
+type savedRootFS struct {
+	Dir    string        `json:"dir"`
+	Mounts []specs.Mount `json:"mounts"`
+	Source string        `json:"source"`
+}
+
+// Save writes what [LoadRootFS] reads, all of it or nothing.
+func (r *RootFS) Save(path string) error {
+	b, err := json.Marshal(savedRootFS{Dir: r.Dir, Mounts: r.Mounts, Source: r.source})
+	if err != nil {
+		return fmt.Errorf("save root file system: %w", err)
+	}
+	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
+		return fmt.Errorf("save root file system: %w", err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return fmt.Errorf("save root file system: %w", err)
+	}
+	return nil
+}
+
+// LoadRootFS returns a root file system that was built before; [io/fs.ErrNotExist] when none was.
+func LoadRootFS(path string) (*RootFS, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("load root file system: %w", err)
+	}
+	var s savedRootFS
+	if err := json.Unmarshal(b, &s); err != nil {
+		return nil, fmt.Errorf("load root file system from %s: %w", path, err)
+	}
+	return &RootFS{Dir: s.Dir, Mounts: s.Mounts, source: s.Source}, nil
+}

@@ -1,0 +1,352 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/soulbox/soulbox/cgroups"
+	"github.com/soulbox/soulbox/sandbox/agent/client"
+)
+
+const (
+	// diskEvery is the rest between two looks at what a sandbox has written; what it writes in between is the overshoot.
+	diskEvery = 5 * time.Second
+	// maxWalk bounds the files that a look counts.
+	maxWalk = 1_000_000
+	// pollMemoryEvery is the rest between two looks at memory that no cgroup bounds.
+	pollMemoryEvery = 100 * time.Millisecond
+	// freezeTime bounds how long the kernel may take to freeze or thaw a sandbox.
+	freezeTime = 10 * time.Second
+)
+
+// living is a sandbox that runs or is paused. One goroutine keeps its time; it ends with the sandbox.
+type living struct {
+	s      *Sandboxes
+	box    *box
+	tenant string
+	events *sandboxLog
+	turn   chan struct{} // holds one token: whoever has it changes the state
+	wake   chan struct{} // cap 1: times have changed
+	stop   context.CancelFunc
+	gone   chan struct{} // closed when nothing is left
+
+	mu      sync.Mutex
+	rec     Sandbox
+	users   int       // calls and streams that use it now
+	lastUse time.Time // when users became 0
+	verdict *ending   // why it is to end; set once
+	disk    int64     // bytes written, as of the last look
+}
+
+// ending is how a sandbox ends.
+type ending struct {
+	state  SandboxState
+	reason string
+}
+
+// live starts to keep a sandbox's time.
+func (s *Sandboxes) live(b *box, rec Sandbox) *living {
+	ctx, stop := context.WithCancel(context.WithoutCancel(s.e.ctx))
+	l := &living{s: s, box: b, tenant: rec.Tenant, events: newSandboxLog(), turn: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+		stop: stop, gone: make(chan struct{}), rec: rec, lastUse: time.Now()}
+	l.turn <- struct{}{}
+	s.e.wg.Go(func() { l.keep(ctx) })
+	return l
+}
+
+func (l *living) snapshot() Sandbox {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.rec.clone()
+}
+
+// end asks for the sandbox's end, once; who wants to know that it is over waits for gone.
+func (l *living) end(state SandboxState, reason string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.verdict == nil {
+		l.verdict = &ending{state, reason}
+		l.stop()
+	}
+}
+
+// use says that a caller uses the sandbox until it calls the function returned.
+func (l *living) use() func() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.users++
+	var once sync.Once
+	return func() {
+		once.Do(func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.users--
+			l.lastUse = time.Now()
+			l.nudge()
+		})
+	}
+}
+
+// nudge has the keeper look at the times again.
+func (l *living) nudge() {
+	select {
+	case l.wake <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// next returns when something is due, and what; the zero time is never.
+func (l *living) next(now time.Time) (at time.Time, due *ending) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.rec.State != SandboxRunning {
+		return time.Time{}, nil
+	}
+	at = l.rec.DeadlineAt
+	reason := "its time ran out"
+	if l.rec.IdleTimeout > 0 && l.users == 0 {
+		if idle := l.lastUse.Add(l.rec.IdleTimeout); at.IsZero() || idle.Before(at) {
+			at, reason = idle, fmt.Sprintf("nobody used it for %s", l.rec.IdleTimeout)
+		}
+	}
+	if !at.IsZero() && !now.Before(at) {
+		return at, &ending{SandboxStopped, reason}
+	}
+	return at, nil
+}
+
+// keep ends the sandbox when its time has come, its agent is gone, or it holds more than it may, and takes it apart.
+func (l *living) keep(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var helpers sync.WaitGroup
+	agentGone := make(chan error, 1)
+	helpers.Go(func() { agentGone <- l.box.agent.Wait(ctx) })
+	helpers.Go(func() { l.watchDisk(ctx) })
+	if !l.s.e.o.Cgroups.Enforced().Memory {
+		helpers.Go(func() { l.watchMemory(ctx) })
+	}
+	for ctx.Err() == nil {
+		at, due := l.next(time.Now())
+		if due != nil {
+			l.end(due.state, due.reason)
+			break
+		}
+		var timer <-chan time.Time
+		if !at.IsZero() {
+			timer = time.After(time.Until(at))
+		}
+		select {
+		case <-ctx.Done():
+		case <-timer:
+		case <-l.wake:
+		case err := <-agentGone:
+			if ctx.Err() == nil {
+				l.s.e.log.Warn("a sandbox ended by itself", "id", l.box.id, "err", err)
+				l.end(SandboxFailed, l.deathReason())
+			}
+		}
+	}
+	l.stop()
+	helpers.Wait()
+	l.bury()
+}
+
+// deathReason says why the agent of a sandbox may have died.
+func (l *living) deathReason() string {
+	if st, err := l.box.cg.Group().Stats(); err == nil && st.OOMKills > 0 {
+		return "it ended by itself, out of memory"
+	}
+	return "it ended by itself"
+}
+
+// bury takes the sandbox apart and journals its end.
+func (l *living) bury() {
+	<-l.turn // what changes it now finishes first; nobody gets a turn any more
+	l.mu.Lock()
+	verdict := l.verdict
+	l.mu.Unlock()
+	ctx := context.WithoutCancel(l.s.e.ctx)
+	l.s.e.collectCoverage(ctx, l.box)
+	if err := l.thawToDie(ctx); err != nil {
+		l.s.e.log.Warn("a paused sandbox could not be thawed to end", "id", l.box.id, "err", err)
+	}
+	if err := l.box.close(ctx); err != nil {
+		l.s.e.log.Error("sandbox was not removed completely; a restart of the daemon reaps what is left", "id", l.box.id, "err", err)
+	}
+	l.mu.Lock()
+	l.rec.State, l.rec.Reason, l.rec.EndedAt = verdict.state, verdict.reason, time.Now().UTC()
+	rec := l.rec.clone()
+	l.mu.Unlock()
+	put, cancel := context.WithTimeout(ctx, journalTime)
+	defer cancel()
+	if err := l.s.o.Journal.PutSandbox(put, &rec); err != nil {
+		l.s.e.log.Error("the end of a sandbox was not journalled", "id", rec.ID, "err", err)
+	}
+	l.s.forget(rec.ID)
+	close(l.gone)
+}
+
+// thawToDie thaws a paused sandbox: on cgroup v1 what is frozen does not die.
+func (l *living) thawToDie(ctx context.Context) error {
+	l.mu.Lock()
+	paused := l.rec.State == SandboxPaused
+	l.mu.Unlock()
+	if !paused || !l.s.e.o.Cgroups.Enforced().Freeze {
+		return nil
+	}
+	// Nothing of it is to run on: what is thawed has been killed before.
+	kill, cancel := context.WithTimeout(ctx, freezeTime)
+	defer cancel()
+	return l.box.cg.User().Kill(kill)
+}
+
+// watchDisk looks at what the sandbox has written, and ends one that holds more than it may.
+func (l *living) watchDisk(ctx context.Context) {
+	upper := l.s.e.sandboxDir(l.box.id) + "/" + upperDir
+	for pause := diskEvery; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		start := time.Now()
+		n, more, err := diskUsed(ctx, upper, maxWalk)
+		if err != nil {
+			continue // it is being removed
+		}
+		// A look may take a tenth of the time.
+		pause = max(diskEvery, 10*time.Since(start))
+		l.mu.Lock()
+		l.disk = n
+		limit := l.rec.Limits.Disk
+		l.mu.Unlock()
+		switch {
+		case more:
+			l.end(SandboxFailed, fmt.Sprintf("disk limit: it holds more than %d files", maxWalk))
+		case n > limit:
+			l.end(SandboxFailed, fmt.Sprintf("disk limit: it wrote %d bytes, more than %d", n, limit))
+		}
+	}
+}
+
+// watchMemory kills the processes of a sandbox that hold more memory than they may, where no cgroup does.
+func (l *living) watchMemory(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pollMemoryEvery):
+		}
+		m, err := l.box.agent.Measure(ctx)
+		if err != nil || m.Memory <= l.snapshot().Limits.Memory {
+			continue
+		}
+		l.events.add(LogWarn, fmt.Sprintf("its processes held %d bytes, more than it may: they were killed", m.Memory))
+		_ = l.box.agent.SignalAll(ctx, syscall.SIGKILL) // it is looked at again
+	}
+}
+
+// change has fn change the record, journals it and then makes it so. Changes come one after another.
+func (l *living) change(ctx context.Context, op string, fn func(*Sandbox) error) (Sandbox, error) {
+	select {
+	case <-l.turn:
+	case <-l.gone:
+		return Sandbox{}, ended(op, l.snapshot())
+	case <-ctx.Done():
+		return Sandbox{}, canceled(ctx, op)
+	}
+	defer func() { l.turn <- struct{}{} }()
+	l.mu.Lock()
+	dying := l.verdict != nil
+	rec := l.rec.clone()
+	l.mu.Unlock()
+	if dying {
+		return Sandbox{}, ended(op, rec)
+	}
+	if err := fn(&rec); err != nil {
+		return Sandbox{}, err
+	}
+	put, cancel := context.WithTimeout(context.WithoutCancel(ctx), journalTime)
+	defer cancel()
+	if err := l.s.o.Journal.PutSandbox(put, &rec); err != nil {
+		return Sandbox{}, internal(op, "journal the sandbox", err)
+	}
+	l.mu.Lock()
+	l.rec = rec
+	l.mu.Unlock()
+	l.nudge()
+	return rec.clone(), nil
+}
+
+// freeze stops or continues all processes of the session.
+func (l *living) freeze(ctx context.Context, on bool) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), freezeTime)
+	defer cancel()
+	switch group := l.box.cg.User(); {
+	case !l.s.e.o.Cgroups.Enforced().Freeze:
+		// Every process sees this, and one that the session starts meanwhile runs on.
+		signal := syscall.SIGCONT
+		if on {
+			signal = syscall.SIGSTOP
+		}
+		return l.box.agent.SignalAll(ctx, signal)
+	case on:
+		return group.Freeze(ctx)
+	default:
+		return group.Thaw(ctx)
+	}
+}
+
+// Stats is what a sandbox uses.
+type Stats struct {
+	At             time.Time
+	CPUUser        time.Duration // since it started
+	CPUSystem      time.Duration
+	Memory         int64 // bytes
+	MemoryPeak     int64 // bytes; 0: not known
+	MemoryLimit    int64
+	Processes      int64 // and threads
+	ProcessLimit   int64
+	Disk           int64 // bytes written, as of the last look
+	DiskLimit      int64
+	OOMKills       int64
+	ThrottledForks int64 // how often fork failed at the limit
+}
+
+// stats reads the counters.
+func (l *living) stats(ctx context.Context) (Stats, error) {
+	rec := l.snapshot()
+	l.mu.Lock()
+	out := Stats{At: time.Now().UTC(), MemoryLimit: rec.Limits.Memory, ProcessLimit: rec.Limits.Processes, Disk: l.disk, DiskLimit: rec.Limits.Disk}
+	l.mu.Unlock()
+	has := l.s.e.o.Cgroups.Enforced()
+	var st cgroups.Stats
+	if has.Memory || has.CPUTime || has.Pids {
+		var err error
+		if st, err = l.box.cg.User().Stats(); err != nil {
+			return Stats{}, fmt.Errorf("read counters of sandbox %s: %w", rec.ID, err)
+		}
+	}
+	var m client.Measurement
+	if !has.Memory || !has.CPUTime || !has.Pids {
+		var err error
+		if m, err = l.box.agent.Measure(ctx); err != nil {
+			return Stats{}, err
+		}
+	}
+	out.CPUUser, out.CPUSystem, out.Memory, out.Processes = m.User, m.System, m.Memory, m.Processes
+	if has.CPUTime {
+		out.CPUUser, out.CPUSystem = st.CPUUser, st.CPUSystem
+	}
+	if has.Memory {
+		out.Memory, out.MemoryPeak, out.OOMKills = st.MemoryCurrent, st.MemoryPeak, st.OOMKills
+	}
+	if has.Pids {
+		out.Processes, out.ThrottledForks = max(st.PidsCurrent-1, 0), st.PidsMaxEvents // without the launcher
+	}
+	return out, nil
+}

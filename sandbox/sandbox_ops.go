@@ -1,0 +1,147 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// SetTimeout lets a sandbox live for d from now on; 0 is for ever. It may shorten its time. A paused one gets d when it
+// is resumed.
+func (s *Sandboxes) SetTimeout(ctx context.Context, tenant string, id ID, d time.Duration) (Sandbox, error) {
+	const op = "sandbox.SetTimeout"
+	l, err := s.living(ctx, op, tenant, id)
+	if err != nil {
+		return Sandbox{}, err
+	}
+	if d < 0 || d > maxTimeout {
+		return Sandbox{}, invalid("TIMEOUT_OUT_OF_RANGE", "timeout", "must be from 0 (never) to 365 days")
+	}
+	if err := s.boundTimeout(&d); err != nil {
+		return Sandbox{}, err
+	}
+	return l.change(ctx, op, func(rec *Sandbox) error {
+		rec.Timeout, rec.DeadlineAt = d, time.Time{}
+		if d > 0 {
+			rec.DeadlineAt = time.Now().UTC().Add(d)
+		}
+		return nil
+	})
+}
+
+// SetLimits changes limits of a sandbox that runs; zero fields stay as they are. Open files are those of processes that
+// start from now on.
+func (s *Sandboxes) SetLimits(ctx context.Context, tenant string, id ID, want SandboxLimits) (Sandbox, error) {
+	const op = "sandbox.SetLimits"
+	l, err := s.living(ctx, op, tenant, id)
+	if err != nil {
+		return Sandbox{}, err
+	}
+	if err := want.Validate("limits"); err != nil {
+		return Sandbox{}, err
+	}
+	if want.OpenFiles > 0 {
+		return Sandbox{}, invalid("LIMIT_FIXED", "limits.openFiles", "cannot be changed once the sandbox runs")
+	}
+	return l.change(ctx, op, func(rec *Sandbox) error {
+		limits, clamped := want.Resolve(rec.Limits, s.o.Policy)
+		if err := l.resize(limits); err != nil {
+			if back := l.resize(rec.Limits); back != nil {
+				s.e.log.Error("the limits of a sandbox are half changed", "id", rec.ID, "err", back)
+			}
+			return &Error{Op: op, Kind: KindConflict, Reason: "LIMIT_IN_USE", Field: "limits.memoryBytes",
+				Msg: "the kernel refused the new limits: the sandbox holds more than that now", Err: err}
+		}
+		rec.Limits, rec.Clamped = limits, clamped
+		l.events.add(LogInfo, "its limits were changed")
+		return nil
+	})
+}
+
+// resize sets the limits of the sandbox's groups and of the session's among them.
+func (l *living) resize(limits SandboxLimits) error {
+	return errors.Join(l.box.cg.Resize(sessionGroup(limits)), l.box.cg.ResizeSlot(sessionSlot, sessionGroup(limits)))
+}
+
+// Pause stops all processes of a sandbox, in memory. Its time does not count while it is paused.
+func (s *Sandboxes) Pause(ctx context.Context, tenant string, id ID) (Sandbox, error) {
+	const op = "sandbox.Pause"
+	l, err := s.living(ctx, op, tenant, id)
+	if err != nil {
+		return Sandbox{}, err
+	}
+	return l.change(ctx, op, func(rec *Sandbox) error {
+		if rec.State == SandboxPaused {
+			return &Error{Op: op, Kind: KindConflict, Reason: "SANDBOX_PAUSED", Field: "id", Msg: "the sandbox is paused already"}
+		}
+		if err := l.freeze(ctx, true); err != nil {
+			return internal(op, "freeze the sandbox", err)
+		}
+		rec.State, rec.PausedAt = SandboxPaused, time.Now().UTC()
+		l.events.add(LogInfo, "it was paused")
+		return nil
+	})
+}
+
+// Resume continues a paused sandbox, with the time that it had left, or with timeout when that is not nil.
+func (s *Sandboxes) Resume(ctx context.Context, tenant string, id ID, timeout *time.Duration) (Sandbox, error) {
+	const op = "sandbox.Resume"
+	l, err := s.living(ctx, op, tenant, id)
+	if err != nil {
+		return Sandbox{}, err
+	}
+	if timeout != nil {
+		if *timeout < 0 || *timeout > maxTimeout {
+			return Sandbox{}, invalid("TIMEOUT_OUT_OF_RANGE", "timeout", "must be from 0 (never) to 365 days")
+		}
+		if err := s.boundTimeout(timeout); err != nil {
+			return Sandbox{}, err
+		}
+	}
+	return l.change(ctx, op, func(rec *Sandbox) error {
+		if rec.State != SandboxPaused {
+			return &Error{Op: op, Kind: KindConflict, Reason: "SANDBOX_NOT_PAUSED", Field: "id", Msg: "the sandbox is not paused"}
+		}
+		if err := l.freeze(ctx, false); err != nil {
+			return internal(op, "thaw the sandbox", err)
+		}
+		now := time.Now().UTC()
+		switch {
+		case timeout != nil && *timeout == 0:
+			rec.Timeout, rec.DeadlineAt = 0, time.Time{}
+		case timeout != nil:
+			rec.Timeout, rec.DeadlineAt = *timeout, now.Add(*timeout)
+		case !rec.DeadlineAt.IsZero():
+			rec.DeadlineAt = rec.DeadlineAt.Add(now.Sub(rec.PausedAt))
+		}
+		rec.State, rec.PausedAt = SandboxRunning, time.Time{}
+		l.mu.Lock()
+		l.lastUse = time.Now()
+		l.mu.Unlock()
+		l.events.add(LogInfo, "it was resumed")
+		return nil
+	})
+}
+
+// Stats returns what a sandbox uses now.
+func (s *Sandboxes) Stats(ctx context.Context, tenant string, id ID) (Stats, error) {
+	const op = "sandbox.Stats"
+	l, err := s.living(ctx, op, tenant, id)
+	if err != nil {
+		return Stats{}, err
+	}
+	st, err := l.stats(ctx)
+	if err != nil {
+		return Stats{}, internal(op, "read the counters", err)
+	}
+	return st, nil
+}
+
+// Logs returns up to limit entries of what happened to a sandbox under this daemon, the newest last.
+func (s *Sandboxes) Logs(ctx context.Context, tenant string, id ID, limit int) ([]LogEntry, error) {
+	l, err := s.living(ctx, "sandbox.Logs", tenant, id)
+	if err != nil {
+		return nil, err
+	}
+	return l.events.last(limit), nil
+}

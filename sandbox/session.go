@@ -1,0 +1,124 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/soulbox/soulbox/cgroups"
+	"github.com/soulbox/soulbox/images"
+	"github.com/soulbox/soulbox/sandbox/agent/client"
+)
+
+// sessionSlot names the cgroup of a session.
+const sessionSlot = "session"
+
+// sessionSearch is where a session's programs are looked for.
+const sessionSearch = "/usr/local/sbin:" + images.SearchPath + ":/usr/sbin:/sbin"
+
+// openSession opens the box of a sandbox that lives on, with its session. When it fails nothing is left.
+func (e *Engine) openSession(ctx context.Context, rec *Sandbox) (_ *box, err error) {
+	b, err := e.openBox(ctx, boxSpec{memory: rec.Limits.Memory, processes: rec.Limits.Processes + 1, sandbox: rec})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.close(ctx))
+		}
+	}()
+	group, err := b.cg.Slot(sessionSlot)
+	if err != nil {
+		return nil, fmt.Errorf("make cgroup of session %s: %w", b.id, err)
+	}
+	if err := group.Set(sessionGroup(rec.Limits)); err != nil {
+		return nil, fmt.Errorf("limit session %s: %w", b.id, err)
+	}
+	procs, err := group.Procs()
+	if err != nil {
+		return nil, fmt.Errorf("open cgroup of session %s: %w", b.id, err)
+	}
+	defer func() {
+		for _, f := range procs {
+			err = errors.Join(err, f.Close())
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	return b, b.agent.OpenSession(ctx, e.sessionSpec(rec), procs)
+}
+
+// sessionGroup is the limit of a session's cgroup: one process more than the programs may have, the launcher.
+func sessionGroup(l SandboxLimits) cgroups.Limits {
+	return cgroups.Limits{Memory: l.Memory, Pids: l.Processes + 1}
+}
+
+func (e *Engine) sessionSpec(rec *Sandbox) client.SessionSpec {
+	env := map[string]string{"PATH": sessionSearch, "LANG": "C.UTF-8"}
+	for k, v := range rec.Env {
+		env[k] = v
+	}
+	spec := client.SessionSpec{
+		Slot: client.SlotSpec{
+			Hostname: string(rec.ID), UID: programUID, GID: programUID, LauncherID: launcherUID,
+			Filter: e.o.ProgramFilter, Hide: []string{images.SoulDir, images.SoulBinDir},
+		},
+		Keep: sessionCapabilities(), Env: env, User: rec.User, Workdir: rec.Workdir,
+		Rlimits: []client.Rlimit{
+			{Resource: unix.RLIMIT_NOFILE, Soft: uint64(rec.Limits.OpenFiles), Hard: uint64(rec.Limits.OpenFiles)},
+			{Resource: unix.RLIMIT_CORE},
+		},
+	}
+	if !e.o.Cgroups.Enforced().Pids {
+		n := uint64(rec.Limits.Processes)
+		spec.Rlimits = append(spec.Rlimits, client.Rlimit{Resource: unix.RLIMIT_NPROC, Soft: n, Hard: n})
+	}
+	return spec
+}
+
+// sessionCapabilities is the mask of [images.SessionCapabilities].
+func sessionCapabilities() uint64 {
+	return 1<<unix.CAP_AUDIT_WRITE | 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_FOWNER | 1<<unix.CAP_FSETID |
+		1<<unix.CAP_KILL | 1<<unix.CAP_NET_BIND_SERVICE | 1<<unix.CAP_SETFCAP | 1<<unix.CAP_SETGID | 1<<unix.CAP_SETPCAP |
+		1<<unix.CAP_SETUID | 1<<unix.CAP_SYS_CHROOT
+}
+
+// adoptTime bounds how long the agent of an earlier daemon's sandbox may take to answer.
+const adoptTime = 5 * time.Second
+
+// adoptSession takes over the box of a sandbox that an earlier daemon of this supervisor opened. An error means that it
+// does not live any more, or not well enough.
+func (e *Engine) adoptSession(ctx context.Context, record BoxRecord) (_ *box, err error) {
+	dir := e.boxDir(record.ID)
+	channel, err := os.OpenFile(filepath.Join(dir, "soul"), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, fmt.Errorf("adopt sandbox %s: %w", record.ID, err)
+	}
+	defer channel.Close()
+	b := &box{id: record.ID, block: Block{Index: record.Block}}
+	if b.cg, err = e.o.Cgroups.LoadBox(string(b.id)); err != nil {
+		return nil, fmt.Errorf("adopt sandbox %s: %w", b.id, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, adoptTime)
+	defer cancel()
+	if b.agent, err = client.Dial(ctx, channel); err != nil {
+		return nil, fmt.Errorf("adopt sandbox %s: %w", b.id, err)
+	}
+	if _, err = b.agent.Processes(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("adopt sandbox %s: %w", b.id, err), b.agent.Close())
+	}
+	// In the order of openBox.
+	b.undo.add(func(context.Context) error { return e.o.IDs.Release(b.block) })
+	b.undo.add(func(ctx context.Context) error { return e.closeRecord(ctx, record) })
+	b.undo.add(b.cg.Remove)
+	b.undo.add(func(context.Context) error { return removeBoxDir(dir) })
+	b.undo.add(func(context.Context) error { return removeRoot(e.sandboxDir(b.id), e.rootDir(b.id)) })
+	b.undo.add(func(ctx context.Context) error { return e.o.Runtime.Destroy(ctx, b.id) })
+	b.undo.add(func(context.Context) error { return b.agent.Close() })
+	return b, nil
+}
