@@ -237,7 +237,7 @@ func (s *Sandboxes) admit() error {
 		if free, err := s.o.DiskFree(); err != nil {
 			return internal(op, "look at the free disk space", err)
 		} else if free < s.o.DiskFloor {
-			return &Error{Op: op, Kind: KindExhausted, Reason: "DISK_FLOOR", Msg: "the server is low on disk space", RetryAfter: retry}
+			return &Error{Op: op, Kind: KindExhausted, Reason: "DISK_LOW", Msg: "the server is low on disk space", RetryAfter: retry}
 		}
 	}
 	if s.o.MemoryFree != nil {

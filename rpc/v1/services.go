@@ -23,6 +23,8 @@ import (
 type Options struct {
 	Engine Engine
 	Keys   Keys
+	// Sandboxes keeps sandboxes that live on; nil: there are none.
+	Sandboxes Sandboxes
 	// Caller tells who asks from a request's context; false means that nobody does, and is refused.
 	Caller func(context.Context) (Caller, bool)
 	// MaxBody bounds a message, in bytes; default 16 MiB.
@@ -75,6 +77,7 @@ func (s *Services) Register(mux *http.ServeMux) connect.HandlerOption {
 	mux.Handle(soulboxpbconnect.NewLanguageServiceHandler(s.Language(), opts))
 	mux.Handle(soulboxpbconnect.NewSystemServiceHandler(s.System(), opts))
 	mux.Handle(soulboxpbconnect.NewKeyServiceHandler(s.Key(), opts))
+	mux.Handle(soulboxpbconnect.NewSandboxServiceHandler(s.Sandbox(), opts))
 	return opts
 }
 
@@ -89,6 +92,9 @@ func (s *Services) System() *SystemService { return &SystemService{s: s} }
 
 // Key returns the service that manages keys.
 func (s *Services) Key() *KeyService { return &KeyService{s: s} }
+
+// Sandbox returns the service of sandboxes that live on.
+func (s *Services) Sandbox() *SandboxService { return &SandboxService{s: s} }
 
 // Validate checks a message against the rules in its protobuf file, for calls that do not come through Connect.
 func (s *Services) Validate(m proto.Message) error { return s.validator.Validate(m) }

@@ -30,6 +30,7 @@ type Client struct {
 	rpc       agentpbconnect.SlotServiceClient
 	sessions  agentpbconnect.SessionServiceClient
 	processes agentpbconnect.ProcessClient
+	files     agentpbconnect.FilesystemClient
 	transport *http.Transport
 	sock      *os.File // O_PATH of agent.sock
 	fds       *os.File // O_PATH of fds.sock
@@ -65,6 +66,7 @@ func Dial(ctx context.Context, dir *os.File) (_ *Client, err error) {
 	c.rpc = agentpbconnect.NewSlotServiceClient(web, agentURL, options...)
 	c.sessions = agentpbconnect.NewSessionServiceClient(web, agentURL, options...)
 	c.processes = agentpbconnect.NewProcessClient(web, agentURL, options...)
+	c.files = agentpbconnect.NewFilesystemClient(web, agentURL, options...)
 	return c, nil
 }
 
