@@ -3,6 +3,7 @@ package fsys
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"strings"
@@ -114,10 +115,48 @@ func (a *actor) move(from, to string) (*agentpb.EntryInfo, error) {
 	}
 	defer toDir.Close()
 	toName := path.Base(to)
-	if err := unix.Renameat2(int(fromDir.Fd()), fromName, int(toDir.Fd()), toName, 0); err != nil {
+	err = unix.Renameat2(int(fromDir.Fd()), fromName, int(toDir.Fd()), toName, 0)
+	if errors.Is(err, unix.EXDEV) && isType(&st, unix.S_IFREG) {
+		err = a.moveAcross(fromDir, fromName, from, to)
+	}
+	if err != nil {
 		return nil, explain("move", from, err)
 	}
 	return a.describe(toDir, toName, to)
+}
+
+// moveAcross moves a regular file to another file system, by copying it.
+func (a *actor) moveAcross(fromDir *os.File, name, from, to string) error {
+	at, err := openChild(fromDir, name, unix.O_PATH)
+	if err != nil {
+		return err
+	}
+	defer at.Close()
+	now, err := stat(at)
+	if err != nil {
+		return err
+	}
+	if !isType(&now, unix.S_IFREG) {
+		return errNotRegular
+	}
+	f, err := reopen(at, unix.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := a.stage(to)
+	if err != nil {
+		return err
+	}
+	st.mode = now.Mode & 0o777
+	if _, err := io.CopyN(st.file, f, now.Size); err != nil {
+		a.discard(st)
+		return err
+	}
+	if err := a.commit(st, to, readMetadata(fdPath(fromDir)+"/"+name)); err != nil {
+		return err
+	}
+	return explain("remove", from, unix.Unlinkat(int(fromDir.Fd()), name, 0))
 }
 
 // stat is Stat.

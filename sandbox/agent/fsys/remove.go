@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	maxTreeDepth = 4096    // levels of a tree that is removed
-	removeBatch  = 128     // names of one level held at once
-	maxPasses    = 1 << 16 // looks at one directory that is filled while it is emptied
+	maxTreeDepth = 4096 // levels of a tree that is removed
+	removeBatch  = 128  // names of one level held at once
+	maxPasses    = 1000 // looks at one directory that is filled while it is emptied
 )
 
 // remove is Remove.
@@ -91,7 +91,8 @@ type remover struct {
 type level struct {
 	inode
 	name   string   // in the level above
-	todo   []string // names to be removed before the next look
+	todo   []string // names to be removed before more are read
+	found  bool     // names were read in this pass
 	passes int
 }
 
@@ -107,19 +108,24 @@ func (r *remover) close() {
 // next returns something that the deepest directory holds; "" when it is empty.
 func (r *remover) next() (string, error) {
 	l := &r.levels[len(r.levels)-1]
-	if len(l.todo) == 0 {
-		if l.passes++; l.passes > maxPasses {
-			return "", errChanging
-		}
-		// Seeking makes the kernel, and package os, look again from the start.
-		if _, err := r.dir.Seek(0, io.SeekStart); err != nil {
-			return "", err
-		}
+	for len(l.todo) == 0 {
 		var err error
-		if l.todo, err = r.dir.Readdirnames(removeBatch); errors.Is(err, io.EOF) {
-			return "", nil
-		} else if err != nil {
+		l.todo, err = r.dir.Readdirnames(removeBatch)
+		switch {
+		case err == nil:
+			l.found = true
+		case !errors.Is(err, io.EOF):
 			return "", err
+		case !l.found:
+			return "", nil
+		default: // removing can make a directory's reader miss names
+			if l.passes++; l.passes > maxPasses {
+				return "", errChanging
+			}
+			l.found = false
+			if _, err := r.dir.Seek(0, io.SeekStart); err != nil {
+				return "", err
+			}
 		}
 	}
 	name := l.todo[len(l.todo)-1]

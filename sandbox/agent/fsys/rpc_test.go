@@ -152,6 +152,27 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// TestMoveAcross moves to another file system.
+func TestMoveAcross(t *testing.T) {
+	tr := newTree(t, fsys.Options{})
+	fill(tr)
+	tr.tmpfs("home/user/mnt")
+	tr.must(unix.Setxattr(tr.host("home/user/file"), "user.e2b.kind", []byte("report"), 0))
+	e, err := moveTo("file", "mnt/x/file")(t.Context(), tr, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.GetSize() != 5 || e.GetMode() != 0o640 || e.GetOwner() != "user" || e.GetMetadata()["kind"] != "report" {
+		t.Errorf("moved = %v", e)
+	}
+	if got := tr.read("home/user/file"); got != "(none)" {
+		t.Errorf("the source is still there: %q", got)
+	}
+	if _, err := moveTo("dir", "mnt/dir")(t.Context(), tr, ""); code(err) != connect.CodeFailedPrecondition {
+		t.Errorf("Move of a directory = %v, want failed_precondition", err)
+	}
+}
+
 func TestRemoveLeavesTargets(t *testing.T) {
 	tr := newTree(t, fsys.Options{})
 	fill(tr)

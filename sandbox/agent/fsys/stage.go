@@ -35,7 +35,7 @@ type staged struct {
 // file, or may not be written, is refused.
 func (a *actor) stage(p string) (_ *staged, err error) {
 	real, _, err := a.root.realPath(p)
-	if errors.Is(err, unix.ENOENT) {
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
 		real = p // makeDirs will tell, or make what is missing
 	} else if err != nil {
 		return nil, explain("write", p, err)

@@ -7,9 +7,11 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"connectrpc.com/connect"
+	"golang.org/x/sys/unix"
 
 	"github.com/soulbox/soulbox/sandbox/agent/agentpb/agentpbconnect"
 	"github.com/soulbox/soulbox/sandbox/agent/fsys"
@@ -22,17 +24,21 @@ const (
 	groups  = "root:x:0:\nuser:x:1000:\nother:x:1001:\nshared:x:2000:user,other\n"
 )
 
-// needRoot skips t where it does not run as root. With SOULBOX_CI set it fails instead.
+// need skips t on hosts that lack a feature or a right. With SOULBOX_CI set it fails instead.
+func need(t testing.TB, err error) {
+	t.Helper()
+	if (errors.Is(err, errors.ErrUnsupported) || errors.Is(err, os.ErrPermission)) && os.Getenv("SOULBOX_CI") == "" {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func needRoot(t testing.TB) {
 	t.Helper()
-	if os.Geteuid() == 0 {
-		return
+	if os.Geteuid() != 0 {
+		need(t, fmt.Errorf("files of several users need root: %w", os.ErrPermission))
 	}
-	err := fmt.Errorf("files of several users need root: %w", errors.ErrUnsupported)
-	if os.Getenv("SOULBOX_CI") == "" {
-		t.Skip(err)
-	}
-	t.Fatal(err)
 }
 
 // tree is a slot's root for a test, and what serves it.
@@ -42,6 +48,8 @@ type tree struct {
 	svc *fsys.Service
 	url string
 	rpc agentpbconnect.FilesystemClient
+
+	closeServer func() // returns when every request has been dealt with
 }
 
 // newTree serves a directory with users and homes.
@@ -64,9 +72,13 @@ func newTree(t testing.TB, o fsys.Options) *tree {
 	tr.svc, err = fsys.New(o)
 	tr.must(errors.Join(err, root.Close()))
 	srv := httptest.NewServer(tr.svc.Handler())
-	t.Cleanup(func() {
+	tr.closeServer = sync.OnceFunc(func() {
+		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 		srv.CloseClientConnections()
 		srv.Close()
+	})
+	t.Cleanup(func() {
+		tr.closeServer()
 		tr.must(tr.svc.Close())
 	})
 	tr.url = srv.URL
@@ -108,6 +120,14 @@ func (tr *tree) own(p string, uid int, mode os.FileMode) {
 func (tr *tree) link(target, p string) {
 	tr.t.Helper()
 	tr.must(errors.Join(os.Symlink(target, tr.host(p)), os.Lchown(tr.host(p), userID, userID)))
+}
+
+// tmpfs mounts a fast file system of the user's at p.
+func (tr *tree) tmpfs(p string) {
+	tr.t.Helper()
+	tr.must(os.Mkdir(tr.host(p), 0o755))
+	need(tr.t, unix.Mount("tmpfs", tr.host(p), "tmpfs", 0, "mode=0755,uid=1000,gid=1000"))
+	tr.t.Cleanup(func() { tr.must(unix.Unmount(tr.host(p), unix.MNT_DETACH)) })
 }
 
 // read returns the content of p, or why there is none.

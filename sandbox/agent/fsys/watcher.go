@@ -42,11 +42,11 @@ type watcher struct {
 	*actor
 	watchOptions
 	shown  string   // the path that was asked for
-	base   *os.File // O_PATH
+	real   string   // the same without links; no descriptor is held, with which the kernel would not tell of a removal
 	kernel *os.File // inotify
 	buf    []byte
 
-	dirs    map[int32]string // watch descriptor → path below the base
+	dirs    map[int32]string // watch descriptor → path below the directory
 	scanned map[string]bool  // told of by a look at a new directory; the kernel may tell again
 	moving  map[uint32]bool  // cookie of an upload's rename → whether a file was there before
 	batch   []event
@@ -60,23 +60,24 @@ type event struct {
 }
 
 // newWatcher begins to watch p. It runs on a thread with the user's rights.
-func newWatcher(ctx context.Context, a *actor, p string, o watchOptions) (_ *watcher, err error) {
+func newWatcher(ctx context.Context, a *actor, p string, o watchOptions) (*watcher, error) {
 	w := &watcher{
 		actor: a, watchOptions: o, shown: p, buf: make([]byte, watchBuffer),
 		dirs: map[int32]string{}, scanned: map[string]bool{}, moving: map[uint32]bool{},
 	}
-	defer func() {
-		if err != nil {
-			w.close()
-		}
-	}()
-	if w.base, err = a.root.Open(p, unix.O_PATH); err != nil {
+	var err error
+	if w.real, _, err = a.root.realPath(p); err != nil {
 		return nil, a.missingDir(p, err)
 	}
-	if err := requireDir(w.base, p); err != nil {
+	dir, err := w.openDir(".", unix.O_PATH)
+	if err != nil {
+		return nil, a.missingDir(p, err)
+	}
+	defer dir.Close()
+	if err := requireDir(dir, p); err != nil {
 		return nil, err
 	}
-	if !o.network && onNetwork(w.base) {
+	if !o.network && onNetwork(dir) {
 		return nil, newFault(connect.CodeInvalidArgument, fmt.Sprintf("path is on a network mount: %s", p))
 	}
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
@@ -87,18 +88,21 @@ func newWatcher(ctx context.Context, a *actor, p string, o watchOptions) (_ *wat
 	if o.recursive {
 		err = w.scan(ctx, ".", false)
 	} else {
-		err = w.add(w.base, ".")
+		err = w.add(dir, ".")
 	}
-	return w, explain("watch", p, err)
+	if err != nil {
+		w.close()
+		return nil, explain("watch", p, err)
+	}
+	return w, nil
 }
 
-// close ends the watcher; a call of next returns.
-func (w *watcher) close() {
-	for _, f := range []*os.File{w.base, w.kernel} {
-		if f != nil {
-			_ = f.Close()
-		}
-	}
+// close ends the watcher; a call of read returns.
+func (w *watcher) close() { _ = w.kernel.Close() }
+
+// openDir opens rel, which lies below the watched directory. No link is followed any more.
+func (w *watcher) openDir(rel string, flags int) (*os.File, error) {
+	return openBelow(w.root.dir, path.Join(w.real, rel), flags, resolveInRoot|unix.RESOLVE_NO_SYMLINKS)
 }
 
 // onNetwork tells whether others than this kernel change what f is open on.
@@ -162,7 +166,7 @@ func (w *watcher) scan(ctx context.Context, rel string, tell bool) error {
 
 // scanOne watches the directory rel and returns the directories in it.
 func (w *watcher) scanOne(ctx context.Context, rel string, tell bool) ([]string, error) {
-	dir, err := openBelow(w.base, rel, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, resolveNoLinks)
+	dir, err := w.openDir(rel, unix.O_RDONLY|unix.O_DIRECTORY)
 	if errors.Is(err, unix.ENAMETOOLONG) {
 		return nil, errTooDeep
 	} else if err != nil {

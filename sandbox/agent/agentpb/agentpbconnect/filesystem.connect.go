@@ -67,7 +67,8 @@ type FilesystemClient interface {
 	Stat(context.Context, *connect.Request[agentpb.StatRequest]) (*connect.Response[agentpb.StatResponse], error)
 	// MakeDir makes a directory and what leads to it. A directory that is there already is already_exists.
 	MakeDir(context.Context, *connect.Request[agentpb.MakeDirRequest]) (*connect.Response[agentpb.MakeDirResponse], error)
-	// Move renames, making the directories that lead to the destination.
+	// Move renames, making the directories that lead to the destination. Between file systems it copies a file, and
+	// refuses anything else as failed_precondition.
 	Move(context.Context, *connect.Request[agentpb.MoveRequest]) (*connect.Response[agentpb.MoveResponse], error)
 	// ListDir lists a directory in lexical order. What is too long to list is resource_exhausted.
 	ListDir(context.Context, *connect.Request[agentpb.ListDirRequest]) (*connect.Response[agentpb.ListDirResponse], error)
@@ -217,7 +218,8 @@ type FilesystemHandler interface {
 	Stat(context.Context, *connect.Request[agentpb.StatRequest]) (*connect.Response[agentpb.StatResponse], error)
 	// MakeDir makes a directory and what leads to it. A directory that is there already is already_exists.
 	MakeDir(context.Context, *connect.Request[agentpb.MakeDirRequest]) (*connect.Response[agentpb.MakeDirResponse], error)
-	// Move renames, making the directories that lead to the destination.
+	// Move renames, making the directories that lead to the destination. Between file systems it copies a file, and
+	// refuses anything else as failed_precondition.
 	Move(context.Context, *connect.Request[agentpb.MoveRequest]) (*connect.Response[agentpb.MoveResponse], error)
 	// ListDir lists a directory in lexical order. What is too long to list is resource_exhausted.
 	ListDir(context.Context, *connect.Request[agentpb.ListDirRequest]) (*connect.Response[agentpb.ListDirResponse], error)
