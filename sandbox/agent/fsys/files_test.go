@@ -363,6 +363,31 @@ func TestFull(t *testing.T) {
 	}
 }
 
+// TestUploadInPlace uploads to what cannot be replaced: a mount point, and another's file in a sticky directory.
+func TestUploadInPlace(t *testing.T) {
+	tr := newTree(t, fsys.Options{})
+	tr.write("mounted", "old", userID, 0o644)
+	tr.write("home/user/point", "", userID, 0o644)
+	need(t, unix.Mount(tr.host("mounted"), tr.host("home/user/point"), "", unix.MS_BIND, ""))
+	defer func() { tr.must(unix.Unmount(tr.host("home/user/point"), unix.MNT_DETACH)) }()
+	tr.write("tmp/shared", "old and longer", otherID, 0o666)
+	for _, tc := range []struct{ path, at string }{{"point", "mounted"}, {"/tmp/shared", "tmp/shared"}} {
+		h := head("Content-Type", "application/octet-stream", "X-Metadata-K", "v")
+		if got := tr.do("POST", files("path", tc.path), h, strings.NewReader("new")); got.status != 200 {
+			t.Errorf("upload to %s: %d %s", tc.path, got.status, got.body)
+		}
+		if got := tr.read(tc.at); got != "new" {
+			t.Errorf("%s = %q, want new", tc.at, got)
+		}
+	}
+	entries, err := os.ReadDir(tr.host("tmp"))
+	tr.must(err)
+	if len(entries) != 1 {
+		t.Errorf("left behind in /tmp: %v", entries)
+	}
+	tr.noLeftovers()
+}
+
 func TestCompose(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
