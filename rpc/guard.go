@@ -25,6 +25,10 @@ type guard struct {
 // ServeHTTP implements [http.Handler].
 func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
+	if isStream(r) { // of any length: what is bounded is each of its messages, or nothing that is held
+		g.next.ServeHTTP(w, r)
+		return
+	}
 	if r.ContentLength > g.maxBody {
 		refuse(w, r, errs.TooLarge(g.maxBody))
 		return
@@ -53,6 +57,15 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	g.next.ServeHTTP(w, r)
+}
+
+// isStream tells whether the body of a request is a stream of messages or a file's content.
+func isStream(r *http.Request) bool {
+	switch r.URL.Path {
+	case soulboxpbconnect.SandboxServiceStreamExecProcedure, soulboxpbconnect.SandboxServiceWriteFileProcedure:
+		return true
+	}
+	return rest.IsContent(r)
 }
 
 // innermost returns net/http's own writer, the only one whose connection [http.MaxBytesReader] can close.

@@ -36,6 +36,8 @@ type Engine interface {
 type Options struct {
 	Engine Engine
 	Keys   v1.Keys
+	// Sandboxes keeps sandboxes that live on; nil: there are none.
+	Sandboxes v1.Sandboxes
 	// Auth refuses requests without a key and puts the caller where Caller finds it.
 	Auth func(http.Handler) http.Handler
 	// Caller returns whom Auth let in, from a request's context.
@@ -65,7 +67,7 @@ func New(o Options) (http.Handler, error) {
 		o.Version = "dev"
 	}
 	services, err := v1.New(v1.Options{
-		Engine: o.Engine, Keys: o.Keys, Caller: o.Caller, MaxBody: o.MaxBody, Log: o.Log,
+		Engine: o.Engine, Keys: o.Keys, Sandboxes: o.Sandboxes, Caller: o.Caller, MaxBody: o.MaxBody, Log: o.Log,
 	})
 	if err != nil {
 		return nil, err

@@ -28,7 +28,7 @@ func newHandler(ctx context.Context, e *engine, stateDir string, log *slog.Logge
 	if err != nil {
 		return nil, err
 	}
-	return rpc.New(rpc.Options{Engine: e.Engine, Keys: keyService{keys}, Auth: a.Wrap, Caller: caller, Version: version, Log: log})
+	return rpc.New(rpc.Options{Engine: e.Engine, Keys: keyService{keys}, Sandboxes: e.Engine.Sandboxes(), Auth: a.Wrap, Caller: caller, Version: version, Log: log})
 }
 
 // refuse answers a request without a good key as the API answers all errors. The body is not read, so that the

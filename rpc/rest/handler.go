@@ -34,7 +34,7 @@ type Handler struct {
 
 // New returns a handler that calls s. A body has at most maxBody bytes, decompressed.
 func New(s *v1.Services, maxBody int64) (*Handler, error) {
-	h := &Handler{s: s, routes: routes(schema.Methods()), maxBody: maxBody}
+	h := &Handler{s: s, routes: append(routes(schema.Methods()), contentRoutes()...), maxBody: maxBody}
 	// Nothing that a client sends in headers becomes metadata, and paths and methods are what they say they are.
 	none := func(string) (string, bool) { return "", false }
 	h.gateway = runtime.NewServeMux(
@@ -50,6 +50,7 @@ func New(s *v1.Services, maxBody int64) (*Handler, error) {
 		pb.RegisterLanguageServiceHandlerServer(ctx, h.gateway, languages{s: s}),
 		pb.RegisterSystemServiceHandlerServer(ctx, h.gateway, system{s: s}),
 		pb.RegisterKeyServiceHandlerServer(ctx, h.gateway, keys{s: s}),
+		pb.RegisterSandboxServiceHandlerServer(ctx, h.gateway, sandboxes{s: s}),
 	); err != nil {
 		return nil, fmt.Errorf("register the routes of soulbox.v1: %w", err)
 	}
@@ -81,6 +82,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		errs.Write(w, err)
 		return
 	}
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if found.content { // of any kind and size
+		h.streams()[string(found.of.FullName())](w, r, found)
+		return
+	}
 	if err := checkMediaType(r); err != nil {
 		errs.Write(w, err)
 		return
@@ -91,17 +98,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r = in
+	if found.of.IsStreamingServer() { // which may be a HEAD
+		h.streams()[string(found.of.FullName())](w, r, found)
+		return
+	}
 	r.Method = method
 	for name := range r.Header { // the gateway would take a deadline from it
 		if strings.HasPrefix(textproto.CanonicalMIMEHeaderKey(name), "Grpc-") {
 			r.Header.Del(name)
 		}
-	}
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	if r.URL.Path == PathStream {
-		h.stream(w, r)
-		return
 	}
 	h.gateway.ServeHTTP(w, r)
 }

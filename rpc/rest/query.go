@@ -9,7 +9,9 @@ import (
 	"strings"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/soulbox/soulbox/rpc/errs"
 )
@@ -40,14 +42,14 @@ func (r *route) checkQuery(raw string) *connect.Error {
 
 // parameter returns the field that a query parameter sets, nil without.
 func (r *route) parameter(name string) protoreflect.FieldDescriptor {
-	if r.method != http.MethodGet {
+	if r.method != http.MethodGet && !r.content {
 		return nil
 	}
 	field := r.input.Fields().ByJSONName(name)
 	if field == nil {
 		field = r.input.Fields().ByTextName(name)
 	}
-	if field == nil || slices.Contains(r.vars, string(field.Name())) {
+	if field == nil || field.IsMap() || field.IsList() || slices.Contains(r.vars, string(field.Name())) {
 		return nil
 	}
 	return field
@@ -59,6 +61,22 @@ func checkValue(field protoreflect.FieldDescriptor, value string) string {
 	case protoreflect.Int32Kind:
 		if _, err := strconv.ParseInt(value, 10, 32); err != nil {
 			return "must be a whole number"
+		}
+	case protoreflect.Int64Kind:
+		if _, err := strconv.ParseInt(value, 10, 64); err != nil {
+			return "must be a whole number"
+		}
+	case protoreflect.Uint32Kind:
+		if _, err := strconv.ParseUint(value, 10, 32); err != nil {
+			return "must be a whole number, 0 or more"
+		}
+	case protoreflect.BoolKind:
+		if value != "true" && value != "false" {
+			return "must be true or false"
+		}
+	case protoreflect.MessageKind: // durations are all there are
+		if protojson.Unmarshal([]byte(strconv.Quote(value)), &durationpb.Duration{}) != nil {
+			return `must be seconds with an s, such as "1.5s"`
 		}
 	case protoreflect.EnumKind:
 		values := field.Enum().Values()

@@ -18,6 +18,8 @@ type route struct {
 	verb   string   // after the last colon; empty without
 	input  protoreflect.MessageDescriptor
 	of     protoreflect.MethodDescriptor
+
+	content bool // the body is a file's content, see contentRoutes
 }
 
 // routes reads the annotations of methods.

@@ -85,3 +85,81 @@ func (k keys) ListKeys(ctx context.Context, m *pb.ListKeysRequest) (*pb.ListKeys
 func (k keys) RevokeKey(ctx context.Context, m *pb.RevokeKeyRequest) (*pb.Key, error) {
 	return call(ctx, k.s, k.s.Key().RevokeKey, m)
 }
+
+// sandboxes lets generated code call the service. Its streams are never called: see [Handler].
+type sandboxes struct {
+	pb.UnimplementedSandboxServiceServer
+	s *v1.Services
+}
+
+func (b sandboxes) CreateSandbox(ctx context.Context, m *pb.CreateSandboxRequest) (*pb.Sandbox, error) {
+	return call(ctx, b.s, b.s.Sandbox().CreateSandbox, m)
+}
+
+func (b sandboxes) GetSandbox(ctx context.Context, m *pb.GetSandboxRequest) (*pb.Sandbox, error) {
+	return call(ctx, b.s, b.s.Sandbox().GetSandbox, m)
+}
+
+func (b sandboxes) ListSandboxes(ctx context.Context, m *pb.ListSandboxesRequest) (*pb.ListSandboxesResponse, error) {
+	return call(ctx, b.s, b.s.Sandbox().ListSandboxes, m)
+}
+
+func (b sandboxes) DeleteSandbox(ctx context.Context, m *pb.DeleteSandboxRequest) (*pb.Sandbox, error) {
+	return call(ctx, b.s, b.s.Sandbox().DeleteSandbox, m)
+}
+
+func (b sandboxes) SetTimeout(ctx context.Context, m *pb.SetTimeoutRequest) (*pb.Sandbox, error) {
+	return call(ctx, b.s, b.s.Sandbox().SetTimeout, m)
+}
+
+func (b sandboxes) SetLimits(ctx context.Context, m *pb.SetLimitsRequest) (*pb.Sandbox, error) {
+	return call(ctx, b.s, b.s.Sandbox().SetLimits, m)
+}
+
+func (b sandboxes) PauseSandbox(ctx context.Context, m *pb.PauseSandboxRequest) (*pb.Sandbox, error) {
+	return call(ctx, b.s, b.s.Sandbox().PauseSandbox, m)
+}
+
+func (b sandboxes) ResumeSandbox(ctx context.Context, m *pb.ResumeSandboxRequest) (*pb.Sandbox, error) {
+	return call(ctx, b.s, b.s.Sandbox().ResumeSandbox, m)
+}
+
+func (b sandboxes) Exec(ctx context.Context, m *pb.ExecRequest) (*pb.ExecResponse, error) {
+	return call(ctx, b.s, b.s.Sandbox().Exec, m)
+}
+
+func (b sandboxes) ListProcesses(ctx context.Context, m *pb.ListProcessesRequest) (*pb.ListProcessesResponse, error) {
+	return call(ctx, b.s, b.s.Sandbox().ListProcesses, m)
+}
+
+func (b sandboxes) SignalProcess(ctx context.Context, m *pb.SignalProcessRequest) (*pb.SignalProcessResponse, error) {
+	return call(ctx, b.s, b.s.Sandbox().SignalProcess, m)
+}
+
+func (b sandboxes) ListFiles(ctx context.Context, m *pb.ListFilesRequest) (*pb.ListFilesResponse, error) {
+	return call(ctx, b.s, b.s.Sandbox().ListFiles, m)
+}
+
+func (b sandboxes) StatFile(ctx context.Context, m *pb.StatFileRequest) (*pb.FileInfo, error) {
+	return call(ctx, b.s, b.s.Sandbox().StatFile, m)
+}
+
+func (b sandboxes) MakeDir(ctx context.Context, m *pb.MakeDirRequest) (*pb.FileInfo, error) {
+	return call(ctx, b.s, b.s.Sandbox().MakeDir, m)
+}
+
+func (b sandboxes) MoveFile(ctx context.Context, m *pb.MoveFileRequest) (*pb.FileInfo, error) {
+	return call(ctx, b.s, b.s.Sandbox().MoveFile, m)
+}
+
+func (b sandboxes) RemoveFile(ctx context.Context, m *pb.RemoveFileRequest) (*pb.RemoveFileResponse, error) {
+	return call(ctx, b.s, b.s.Sandbox().RemoveFile, m)
+}
+
+func (b sandboxes) GetStats(ctx context.Context, m *pb.GetStatsRequest) (*pb.SandboxStats, error) {
+	return call(ctx, b.s, b.s.Sandbox().GetStats, m)
+}
+
+func (b sandboxes) GetLogs(ctx context.Context, m *pb.GetLogsRequest) (*pb.GetLogsResponse, error) {
+	return call(ctx, b.s, b.s.Sandbox().GetLogs, m)
+}

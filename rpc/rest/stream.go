@@ -2,22 +2,46 @@ package rest
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net/http"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/soulbox/soulbox/rpc/codec"
 	"github.com/soulbox/soulbox/rpc/errs"
 	pb "github.com/soulbox/soulbox/rpc/soulboxpb"
 )
 
-// stream runs a program and writes its events as JSON, one a line, each flushed as it happens. Until the first one an
-// error has a status of its own; after it, the status is sent and an error is a last line {"error": …}.
-func (h *Handler) stream(w http.ResponseWriter, r *http.Request) {
+// streams returns the handlers of the methods that answer a stream of events, by their full names.
+func (h *Handler) streams() map[string]func(http.ResponseWriter, *http.Request, *route) {
+	return map[string]func(http.ResponseWriter, *http.Request, *route){
+		"soulbox.v1.ExecutionService.StreamExecution": func(w http.ResponseWriter, r *http.Request, _ *route) {
+			m := &pb.StreamExecutionRequest{}
+			events(h, w, r, decode(r.Body, m), m, h.s.Execution().Stream)
+		},
+		"soulbox.v1.SandboxService.WatchFiles": func(w http.ResponseWriter, r *http.Request, found *route) {
+			m := &pb.WatchFilesRequest{}
+			events(h, w, r, found.bind(r, m), m, h.s.Sandbox().Watch)
+		},
+		"soulbox.v1.SandboxService.StreamStats": func(w http.ResponseWriter, r *http.Request, found *route) {
+			m := &pb.StreamStatsRequest{}
+			events(h, w, r, found.bind(r, m), m, h.s.Sandbox().Stats)
+		},
+		"soulbox.v1.SandboxService.ReadFile":  h.download,
+		"soulbox.v1.SandboxService.WriteFile": h.upload,
+	}
+}
+
+// events calls a method that answers a stream and writes its events as JSON, one a line, each flushed as it happens.
+// Until the first one an error has a status of its own; after it, the status is sent and an error is a last line
+// {"error": …}. bad is what was wrong with reading m.
+func events[Req, Event proto.Message](
+	h *Handler, w http.ResponseWriter, r *http.Request, bad error, m Req, method func(context.Context, Req, func(Event) error) error,
+) {
 	ctx := r.Context()
-	m := &pb.StreamExecutionRequest{}
-	err := decode(r.Body, m)
+	err := bad
 	if err == nil {
 		err = h.s.Validate(m)
 	}
@@ -42,7 +66,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request) {
 		}
 		return nil
 	}
-	err = h.s.Execution().Stream(ctx, m, func(ev *pb.ExecutionEvent) error {
+	err = method(ctx, m, func(ev Event) error {
 		line, err := codec.JSON{}.Marshal(ev)
 		if err != nil {
 			return err
