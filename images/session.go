@@ -16,8 +16,12 @@ func sessionDirs() map[string]fs.FileMode {
 	return map[string]fs.FileMode{
 		"tmp": 0o777 | fs.ModeSticky, "var/tmp": 0o777 | fs.ModeSticky, "root": 0o700, "run": 0o755, "run/lock": 0o777 | fs.ModeSticky, "var/lib": 0o755,
 		"var/cache": 0o755, "var/log": 0o755, "var/spool": 0o755, "var/mail": 0o755, "etc/sudoers.d": 0o755,
+		"etc/pam.d": 0o755,
 	}
 }
+
+// pamFree lets root become anybody, and nobody become root by a password: there are none. Sudo asks for none.
+const pamFree = "auth sufficient pam_rootok.so\nauth required pam_deny.so\naccount required pam_permit.so\nsession required pam_permit.so\n"
 
 // sessionFile is a generated file of a session's /etc.
 type sessionFile struct {
@@ -39,6 +43,9 @@ func sessionFiles() []sessionFile {
 		{"nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\nprotocols: files\nservices: files\n", 0o644},
 		{"profile", "export PATH=" + SearchPath + "\n[ -n \"$PS1\" ] && PS1='\\u@\\h:\\w\\$ '\n" +
 			"if [ -d /etc/profile.d ]; then for f in /etc/profile.d/*.sh; do [ -r \"$f\" ] && . \"$f\"; done; unset f; fi\n", 0o644},
+		{"pam.d/other", pamFree, 0o644},
+		{"pam.d/sudo", pamFree, 0o644},
+		{"pam.d/su", pamFree, 0o644},
 		{"shells", "/bin/sh\n/bin/bash\n", 0o644},
 		{"environment", "", 0o644},
 		{"login.defs", "UID_MIN 1000\nUID_MAX 1030\nGID_MIN 1000\nGID_MAX 1030\nSYS_UID_MIN 100\nSYS_UID_MAX 999\nSYS_GID_MIN 100\nSYS_GID_MAX 999\nENCRYPT_METHOD SHA512\nUMASK 022\n", 0o644},

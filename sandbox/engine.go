@@ -37,6 +37,7 @@ type Options struct {
 	Assets   func(name string) ([]byte, error) // embedded programs: agent, launcher, transpile, ready
 
 	ProgramFilter []byte // BPF for programs
+	SessionFilter []byte // BPF for programs of sandboxes that live on
 	AgentFilter   []byte // BPF for agents
 
 	Admission AdmissionOptions

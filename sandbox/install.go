@@ -53,17 +53,10 @@ func (e *Engine) install(ctx context.Context) error {
 	if e.root, err = e.buildHost(ctx, "host", e.o.Host); err != nil {
 		return err
 	}
-	session := e.o.Host
-	session.Session, session.UID, session.GID = true, wideRoot, wideRoot
-	// Sandboxes of an earlier daemon may stand on it: it is made once for each supervisor.
-	saved := filepath.Join(e.o.RunDir, "images", "session.json")
-	if e.sessionRoot, err = images.LoadRootFS(saved); !errors.Is(err, fs.ErrNotExist) {
-		return err
+	if e.o.Sandboxes.Journal == nil {
+		return nil
 	}
-	if e.sessionRoot, err = e.buildHost(ctx, "session", session); err != nil {
-		return err
-	}
-	return e.sessionRoot.Save(saved)
+	return e.installSessions(ctx)
 }
 
 // buildHost makes a root file system of the host's files, in place of an older one of that name.

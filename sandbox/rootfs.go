@@ -27,6 +27,9 @@ func (e *Engine) sandboxDir(id ID) string {
 	return filepath.Join(e.o.StateDir, "sandboxes", string(id))
 }
 
+// diskDir is where a sandbox's own directory shows in the run directory, see [Engine.bindDisk].
+func (e *Engine) diskDir(id ID) string { return filepath.Join(e.o.RunDir, "disk", string(id)) }
+
 func (e *Engine) rootDir(id ID) string { return filepath.Join(e.o.RunDir, "roots", string(id)) }
 
 // makeRoot makes and mounts the root file system of a sandbox over the image root, and returns it.
@@ -39,13 +42,14 @@ func (e *Engine) makeRoot(b *box, image *images.RootFS) (_ *images.RootFS, err e
 			return nil, fmt.Errorf("make directories of sandbox %s: %w", b.id, err)
 		}
 	}
-	if err := errors.Join(os.Chown(upper, wideRoot, wideRoot), makeHome(upper, b.block)); err != nil {
+	if err := errors.Join(os.Chown(upper, wideRoot, wideRoot), makeHome(upper, b.block), makeNames(upper, b.id)); err != nil {
 		return nil, fmt.Errorf("own directories of sandbox %s: %w", b.id, err)
 	}
 	if err := os.MkdirAll(root, 0o711); err != nil {
 		return nil, fmt.Errorf("make mountpoint of sandbox %s: %w", b.id, err)
 	}
-	options := "lowerdir=" + escapeOverlay(image.Dir) + ",upperdir=" + escapeOverlay(upper) + ",workdir=" + escapeOverlay(work) + ",userxattr"
+	shown := escapeOverlay(e.diskDir(b.id))
+	options := "lowerdir=" + escapeOverlay(image.Dir) + ",upperdir=" + shown + "/" + upperDir + ",workdir=" + shown + "/" + workDir + ",userxattr"
 	if err := unix.Mount("soulbox-root", root, "overlay", unix.MS_NODEV, options); err != nil {
 		return nil, fmt.Errorf("mount the root of sandbox %s (overlayfs over %s; the state directory must be on a file system that can carry it, such as ext4, xfs or btrfs): %w",
 			b.id, image.Dir, err)
@@ -61,6 +65,24 @@ func makeHome(upper string, block Block) error {
 	user := filepath.Join(home, "user")
 	own := int(block.Base())
 	return errors.Join(os.Mkdir(home, 0o755), os.Chown(home, wideRoot, wideRoot), os.Mkdir(user, 0o755), os.Chown(user, own, own))
+}
+
+// makeNames tells the sandbox its own name, without which sudo and others complain.
+func makeNames(upper string, id ID) error {
+	etc := filepath.Join(upper, "etc")
+	if err := errors.Join(os.Mkdir(etc, 0o755), os.Chown(etc, wideRoot, wideRoot)); err != nil {
+		return err
+	}
+	for name, text := range map[string]string{
+		"hostname": string(id) + "\n",
+		"hosts":    "127.0.0.1 localhost " + string(id) + "\n::1 localhost ip6-localhost ip6-loopback\n",
+	} {
+		path := filepath.Join(etc, name)
+		if err := errors.Join(writeNew(path, []byte(text), 0o644), os.Chown(path, wideRoot, wideRoot)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // escapeOverlay quotes what overlayfs gives a meaning to in its options.

@@ -66,7 +66,7 @@ func (e *Engine) sessionSpec(rec *Sandbox) client.SessionSpec {
 	spec := client.SessionSpec{
 		Slot: client.SlotSpec{
 			Hostname: string(rec.ID), UID: programUID, GID: programUID, LauncherID: launcherUID,
-			Filter: e.o.ProgramFilter, Hide: []string{images.SoulDir, images.SoulBinDir},
+			Filter: e.o.SessionFilter, Hide: []string{images.SoulDir, images.SoulBinDir},
 		},
 		Keep: sessionCapabilities(), Env: env, User: rec.User, Workdir: rec.Workdir,
 		Rlimits: []client.Rlimit{

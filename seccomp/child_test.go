@@ -140,7 +140,7 @@ func runTries(t *testing.T, p Profile, tries []try) ([]byte, error) {
 // for all of them: without the filter the kernel would complain about these.
 func TestRefusedForReal(t *testing.T) {
 	wrong := [6]uint64{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)}
-	for _, p := range []Profile{Program(), Agent()} {
+	for _, p := range []Profile{Program(), Session(), Agent()} {
 		calls, err := Calls(runtime.GOARCH)
 		if err != nil {
 			t.Fatal(err)

@@ -42,6 +42,9 @@ func (p Profile) split(a arch) (narrow, wide part, err error) {
 			wide.calls = append(wide.calls, partCall{c.Number, r.Then, r.When})
 		case r.Action == narrow.otherwise:
 			narrow.calls = append(narrow.calls, partCall{c.Number, r.Then, r.When})
+			if len(r.Except) > 0 {
+				narrow.calls = append(narrow.calls, partCall{c.Number, r.Answer, r.Except})
+			}
 		default:
 			return part{}, part{}, fmt.Errorf("split profile %s: %s is neither allowed nor EPERM beside its conditions", p.Name, c.Name)
 		}

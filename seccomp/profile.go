@@ -20,7 +20,9 @@ type Rule struct {
 	Calls  []string // kernel names; an architecture without one of them ignores it
 	Action Action   // unless one of When holds
 	When   []Match
-	Then   Action // when one of When holds
+	Then   Action  // when one of When holds
+	Except []Match // looked at when none of When holds
+	Answer Action  // when one of Except holds
 	Reason string
 }
 
@@ -43,7 +45,7 @@ type Call struct {
 
 // ByName returns the profile of a name.
 func ByName(name string) (Profile, bool) {
-	for _, p := range []Profile{Program(), Agent()} {
+	for _, p := range []Profile{Program(), Session(), Agent()} {
 		if p.Name == name {
 			return p, true
 		}
@@ -77,6 +79,11 @@ func (r Rule) Decide(args [6]uint64) Action {
 	for _, m := range r.When {
 		if m.holds(args) {
 			return r.Then
+		}
+	}
+	for _, m := range r.Except {
+		if m.holds(args) {
+			return r.Answer
 		}
 	}
 	return r.Action
@@ -130,7 +137,7 @@ func (p Profile) Validate() error {
 			}
 			named[name] = true
 		}
-		for _, m := range r.When {
+		for _, m := range slices.Concat(r.When, r.Except) {
 			errs = append(errs, m.validate(first))
 		}
 	}

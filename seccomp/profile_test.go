@@ -14,7 +14,7 @@ import (
 )
 
 func TestProfilesAreWhole(t *testing.T) {
-	for _, p := range []Profile{Program(), Agent()} {
+	for _, p := range []Profile{Program(), Session(), Agent()} {
 		if err := p.Validate(); err != nil {
 			t.Errorf("%s: %v", p.Name, err)
 		}
@@ -25,7 +25,7 @@ var update = flag.Bool("update", false, "rewrite the goldens")
 
 // TestGolden shows a policy call by call: a change of any decision is a change of a golden.
 func TestGolden(t *testing.T) {
-	for _, p := range []Profile{Program(), Agent()} {
+	for _, p := range []Profile{Program(), Session(), Agent()} {
 		for _, arch := range []string{"amd64", "arm64"} {
 			name := "testdata/" + p.Name + "." + arch + ".golden"
 			got := describe(t, p, arch)
@@ -74,6 +74,16 @@ func describe(t *testing.T, p Profile, arch string) string {
 				action += fmt.Sprintf(" arg%d&%#x=%#x", cond.Arg, cond.Mask, cond.Value)
 			}
 		}
+		for i, m := range r.Except {
+			if i == 0 {
+				action += fmt.Sprintf(", %v when", r.Answer)
+			} else {
+				action += " or"
+			}
+			for _, cond := range m {
+				action += fmt.Sprintf(" arg%d&%#x=%#x", cond.Arg, cond.Mask, cond.Value)
+			}
+		}
 		fmt.Fprintf(&b, "%d\t%s\t%s\t%s\n", c.Number, c.Name, action, r.Reason)
 	}
 	fmt.Fprintf(&b, "%d-\t-\t%v\tno call\n", next, p.Default)
@@ -81,7 +91,7 @@ func describe(t *testing.T, p Profile, arch string) string {
 }
 
 func TestCompile(t *testing.T) {
-	for _, p := range []Profile{Program(), Agent()} {
+	for _, p := range []Profile{Program(), Session(), Agent()} {
 		filter := compiled(t, p)
 		t.Logf("%s: %d instructions", p.Name, len(filter)/instructionSize)
 		if n := len(filter) / instructionSize; n > 400 {
@@ -92,7 +102,7 @@ func TestCompile(t *testing.T) {
 
 // TestCompiledAgrees evaluates both filters over every number and far more arguments than Compile itself does.
 func TestCompiledAgrees(t *testing.T) {
-	for _, p := range []Profile{Program(), Agent()} {
+	for _, p := range []Profile{Program(), Session(), Agent()} {
 		e, err := newEvaluator(compiled(t, p))
 		if err != nil {
 			t.Fatal(err)
@@ -189,7 +199,7 @@ func TestVerifyFinds(t *testing.T) {
 }
 
 func TestByName(t *testing.T) {
-	for name, want := range map[string]bool{"program": true, "agent": true, "session": false, "": false} {
+	for name, want := range map[string]bool{"program": true, "agent": true, "session": true, "": false} {
 		if p, ok := ByName(name); ok != want || ok && p.Name != name {
 			t.Errorf("ByName(%q) = %q, %v; want %v", name, p.Name, ok, want)
 		}

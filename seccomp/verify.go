@@ -66,7 +66,7 @@ func (p Profile) cases(a arch, around func([]uint64) []uint64) iter.Seq2[Data, A
 // ask for and those around them, in every combination with the values of the other arguments.
 func (r Rule) arguments(around func([]uint64) []uint64) [][6]uint64 {
 	plain := map[uint][]uint64{}
-	for _, m := range r.When {
+	for _, m := range slices.Concat(r.When, r.Except) {
 		for _, c := range m {
 			plain[c.Arg] = append(plain[c.Arg], c.Value)
 		}

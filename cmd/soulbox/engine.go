@@ -79,6 +79,9 @@ func openEngine(ctx context.Context, s *wide.Session, c engineConfig) (_ *engine
 	if o.ProgramFilter, err = rt.Compile(ctx, "program"); err != nil {
 		return nil, err
 	}
+	if o.SessionFilter, err = rt.Compile(ctx, "session"); err != nil {
+		return nil, err
+	}
 	if o.AgentFilter, err = rt.Compile(ctx, "agent"); err != nil {
 		return nil, err
 	}

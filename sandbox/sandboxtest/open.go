@@ -60,6 +60,9 @@ func Open(t testing.TB, change func(*sandbox.Options)) *Parts {
 	if o.ProgramFilter, err = rt.Compile(ctx, "program"); err != nil {
 		t.Fatal(err)
 	}
+	if o.SessionFilter, err = rt.Compile(ctx, "session"); err != nil {
+		t.Fatal(err)
+	}
 	if o.AgentFilter, err = rt.Compile(ctx, "agent"); err != nil {
 		t.Fatal(err)
 	}
