@@ -211,7 +211,7 @@ func TestSlowReader(t *testing.T) {
 func TestCompressedBombs(t *testing.T) {
 	var zipped bytes.Buffer
 	z := gzip.NewWriter(&zipped)
-	if _, err := fmt.Fprintf(z, `{"language":"python","code":"%s"}`, strings.Repeat(" ", 64<<20)); err != nil {
+	if _, err := fmt.Fprintf(z, `{"language":"python","code":"%s"}`, strings.Repeat(" ", 8<<20)); err != nil {
 		t.Fatal(err)
 	}
 	if err := z.Close(); err != nil {
@@ -221,7 +221,7 @@ func TestCompressedBombs(t *testing.T) {
 	for _, path := range []string{"/v1/executions", "/v1/executions:stream", connectExecute} {
 		res, body := do(t, "POST", url+path, bytes.NewReader(zipped.Bytes()), "Content-Encoding", "gzip")
 		if res.StatusCode != 413 {
-			t.Errorf("POST %s with %d bytes of gzip for 64 MiB = %d %s, want 413", path, zipped.Len(), res.StatusCode, body)
+			t.Errorf("POST %s with %d bytes of gzip for 8 MiB = %d %s, want 413", path, zipped.Len(), res.StatusCode, body)
 		}
 	}
 	res, body := do(t, "POST", url+"/v1/executions", strings.NewReader("no gzip"), "Content-Encoding", "gzip")
@@ -232,7 +232,7 @@ func TestCompressedBombs(t *testing.T) {
 	p.SetUnencryptedHTTP2(true)
 	c := soulboxpbconnect.NewExecutionServiceClient(&http.Client{Transport: &bearerH2C{http.Transport{Protocols: &p}}}, url,
 		connect.WithGRPC(), connect.WithSendGzip())
-	_, err := c.ExecuteCode(t.Context(), &pb.ExecuteCodeRequest{Language: "python", Code: strings.Repeat(" ", 64<<20)})
+	_, err := c.ExecuteCode(t.Context(), &pb.ExecuteCodeRequest{Language: "python", Code: strings.Repeat(" ", 8<<20)})
 	if connect.CodeOf(err) != connect.CodeResourceExhausted {
 		t.Errorf("gRPC ExecuteCode with 64 MiB in gzip: %v, want resource_exhausted", err)
 	}
