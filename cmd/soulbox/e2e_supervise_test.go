@@ -63,10 +63,15 @@ func (d *daemon) inner() int {
 }
 
 // serving is the pid of the daemon itself, 0 while there is none.
-func (d *daemon) serving() int {
-	d.t.Helper()
-	for _, pid := range children(d.inner()) {
-		if b, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline"); bytes.HasPrefix(b, []byte("soulbox-daemon\x00")) {
+func (d *daemon) serving() int { d.t.Helper(); return childNamed(d.inner(), "soulbox-daemon") }
+
+// helper is the pid of the daemon's helper.
+func (d *daemon) helper() int { d.t.Helper(); return childNamed(d.serving(), "soulbox-helper") }
+
+// childNamed is a child's pid, 0 while there is none of that name.
+func childNamed(parent int, name string) int {
+	for _, pid := range children(parent) {
+		if b, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline"); bytes.Equal(b, []byte(name)) || bytes.HasPrefix(b, []byte(name+"\x00")) {
 			return pid
 		}
 	}
@@ -97,7 +102,13 @@ func programs(pids []int) (n int) {
 	return n
 }
 
+// TestKilledDaemonComesBack, killed itself or with its helper, without which it could do nothing.
 func TestKilledDaemonComesBack(t *testing.T) {
+	t.Run("daemon", func(t *testing.T) { testComesBack(t, (*daemon).serving) })
+	t.Run("helper", func(t *testing.T) { testComesBack(t, (*daemon).helper) })
+}
+
+func testComesBack(t *testing.T, victim func(*daemon) int) {
 	d := startDaemon(t)
 	kept := map[string][]byte{}
 	for range 3 {
@@ -107,7 +118,7 @@ func TestKilledDaemonComesBack(t *testing.T) {
 	}
 	lost := d.sleeper(t)
 	old := d.serving()
-	if err := syscall.Kill(old, syscall.SIGKILL); err != nil {
+	if err := syscall.Kill(victim(d), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	d.eventually("another daemon", startWait, func() bool { pid := d.serving(); return pid != 0 && pid != old })

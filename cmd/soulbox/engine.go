@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -32,6 +33,7 @@ type engineConfig struct {
 	drain        time.Duration
 	policy       sandbox.Limits
 	strict       bool
+	lost         int // exit status when the helper ends, without which nothing can be done any more
 	log          *slog.Logger
 }
 
@@ -71,7 +73,7 @@ func openEngine(ctx context.Context, s *wide.Session, c engineConfig) (_ *engine
 	if err != nil {
 		return nil, err
 	}
-	rt, err := openRuntime(ctx, s, tree)
+	rt, err := c.openRuntime(ctx, s, tree)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +109,7 @@ func (e *engine) closeParts() error {
 	return errors.Join(errs...)
 }
 
-func openRuntime(ctx context.Context, s *wide.Session, tree *cgroups.Tree) (*runc.Runtime, error) {
+func (c engineConfig) openRuntime(ctx context.Context, s *wide.Session, tree *cgroups.Tree) (*runc.Runtime, error) {
 	helper, err := assets.Open("helper")
 	if err != nil {
 		return nil, err
@@ -120,7 +122,12 @@ func openRuntime(ctx context.Context, s *wide.Session, tree *cgroups.Tree) (*run
 		}
 	}
 	return runc.New(ctx, runc.Options{Helper: helper, Dir: filepath.Join(s.RunDir, "runc"), NoCgroups: tree.Mode() == cgroups.ModeNone,
-		Rootless: s.UID != 0, Enforced: enforced})
+		Rootless: s.UID != 0, Enforced: enforced,
+		// What runs cannot be ended in order. It ends with this process, or when the supervisor has started it again.
+		Lost: func(err error) {
+			c.log.Error("the daemon ends with its helper", "err", err)
+			os.Exit(c.lost)
+		}})
 }
 
 // engineOptions fills in what depends on the session and the configuration alone.

@@ -31,7 +31,8 @@ func inProcess(c *cli.Context, s *wide.Session, action clientAction) (err error)
 		return fmt.Errorf("cache directory: %w", err)
 	}
 	// The caller is the operator: no policy above what the request asks for.
-	e, err := openEngine(ctx, s, engineConfig{cacheDir: cache, languagesDir: c.Path("languages-dir"), maxQueue: 64, drain: time.Second, log: log})
+	e, err := openEngine(ctx, s, engineConfig{cacheDir: cache, languagesDir: c.Path("languages-dir"), maxQueue: 64, drain: time.Second, lost: exitFailed,
+		log: log})
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,9 @@ import (
 // defaultListen is the daemon's address when nothing else was said.
 const defaultListen = "127.0.0.1:4444"
 
+// exitCrashed is the status after which the supervisor starts the daemon again.
+const exitCrashed = 2
+
 // lastAnswers bounds how long clients may take to read what the last executions answered.
 const lastAnswers = 5 * time.Second
 
@@ -98,7 +101,7 @@ func sizes(c *cli.Context, into map[string]*int64) error {
 func engineFromFlags(c *cli.Context, log *slog.Logger) (engineConfig, error) {
 	cfg := engineConfig{
 		cacheDir: c.Path("cache-dir"), languagesDir: c.Path("languages-dir"), maxQueue: c.Int("max-queue"), maxRunning: c.Int("max-running"), log: log,
-		drain: c.Duration("drain"), strict: c.Bool("strict"),
+		drain: c.Duration("drain"), strict: c.Bool("strict"), lost: exitCrashed,
 		policy: sandbox.Limits{WallTime: c.Duration("max-wall-time"), CPUTime: c.Duration("max-cpu-time"), Processes: c.Int64("max-processes"),
 			OpenFiles: c.Int64("max-open-files"), Inodes: c.Int64("max-inodes")},
 	}

@@ -1,9 +1,11 @@
 package runc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/rpc"
@@ -25,6 +27,9 @@ type Options struct {
 	NoCgroups bool   // no cgroup can be written here
 	Rootless  bool   // what Info reports
 	Enforced  []sandbox.LimitName
+	// Lost is called, from another goroutine, when the helper ends before Close: nothing can be started or ended any more.
+	// It may be nil.
+	Lost func(error)
 }
 
 // Runtime is the libcontainer runtime. Close ends its helper, not the containers.
@@ -36,6 +41,8 @@ type Runtime struct {
 
 	closing sync.Once
 	closed  error
+	leave   chan struct{} // closed by Close, before it lets the helper end
+	ended   chan error    // receives how the helper ended
 }
 
 // New starts the helper.
@@ -66,7 +73,8 @@ func New(ctx context.Context, o Options) (_ *Runtime, err error) {
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the helper: %w", err), conn.Close())
 	}
-	r := &Runtime{opts: o, cmd: cmd, conn: rpc.NewClient(conn)}
+	r := &Runtime{opts: o, cmd: cmd, conn: rpc.NewClient(conn), leave: make(chan struct{}), ended: make(chan error, 1)}
+	go r.watch()
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.Close())
@@ -79,6 +87,19 @@ func New(ctx context.Context, o Options) (_ *Runtime, err error) {
 	r.info = sandbox.RuntimeInfo{Name: "runc", Version: "libcontainer " + v.Libcontainer, Rootless: o.Rootless, Enforced: o.Enforced,
 		Features: []sandbox.Feature{{Name: "seccomp", Answer: sandbox.AnswerYes, Detail: "libseccomp " + v.Libseccomp}}}
 	return r, nil
+}
+
+// watch waits for the helper's end, which Close waits for in turn.
+func (r *Runtime) watch() {
+	err := r.cmd.Wait()
+	select {
+	case <-r.leave:
+	default:
+		if r.opts.Lost != nil {
+			r.opts.Lost(fmt.Errorf("the helper ended: %w", cmp.Or(err, io.EOF)))
+		}
+	}
+	r.ended <- err
 }
 
 // Info implements [sandbox.Runtime].
@@ -118,8 +139,9 @@ func (r *Runtime) Compile(ctx context.Context, profile string) ([]byte, error) {
 // Close ends the helper and waits for it. Containers go on.
 func (r *Runtime) Close() error {
 	r.closing.Do(func() {
+		close(r.leave)
 		r.closed = r.conn.Close()
-		if err := r.cmd.Wait(); err != nil {
+		if err := <-r.ended; err != nil {
 			r.closed = errors.Join(r.closed, fmt.Errorf("wait for the helper: %w", err))
 		}
 	})
