@@ -100,6 +100,7 @@ func TestRefusals(t *testing.T) {
 		{"no such execution", "GET", "/v1/executions/nope", ``, 404, `"not_found"`},
 		{"no such path", "GET", "/v1/nope", ``, 404, `NO_SUCH_ROUTE`},
 		{"no such procedure", "POST", "/soulbox.v1.Nope/X", `{}`, 404, `NO_SUCH_ROUTE`},
+		{"wrong method of the document", "POST", "/openapi.json", `{}`, 405, `METHOD_NOT_ALLOWED`},
 		{"wrong method", "DELETE", "/v1/executions", ``, 405, `METHOD_NOT_ALLOWED`},
 		{"wrong method of a verb", "GET", "/v1/executions/x:cancel", ``, 405, `POST`},
 		{"unknown parameter", "GET", "/v1/executions?pagesize=1", ``, 400, `"field":"pagesize"`},
@@ -143,7 +144,7 @@ func TestReads(t *testing.T) {
 	url := serve(t, newFake())
 	for _, path := range []string{
 		"/healthz", "/readyz", "/v1/executions?pageSize=5&state=STATE_DONE&language=python",
-		"/v1/executions/i0123456789abcdefghij", "/v1/languages", "/v1/languages/py", "/v1/keys",
+		"/openapi.json", "/metrics", "/v1/executions/i0123456789abcdefghij", "/v1/languages", "/v1/languages/py", "/v1/keys",
 	} {
 		for _, method := range []string{"GET", "HEAD"} {
 			if res, body := do(t, method, url+path, nil); res.StatusCode != 200 {

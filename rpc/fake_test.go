@@ -181,6 +181,7 @@ func start(t *testing.T, f *fakeEngine) *httptest.Server {
 	t.Helper()
 	h, err := rpc.New(rpc.Options{
 		Engine: f, Keys: &fakeKeys{}, MaxBody: 1 << 20, WriteTimeout: f.writeTimeout, Version: "v1.2.3",
+		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "figures") }),
 		Auth: func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.Header.Get("Authorization") != "Bearer good" {

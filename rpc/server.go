@@ -46,6 +46,8 @@ type Options struct {
 	MaxBody int
 	// WriteTimeout is how long a client may take to read the next piece of an answer before it counts as gone; default 30 s.
 	WriteTimeout time.Duration
+	// Metrics serves GET /metrics; nil serves none.
+	Metrics http.Handler
 	// Version is the daemon's, for clients to see; default "dev".
 	Version string
 	// Log gets the causes of internal errors; default [slog.Default].
@@ -89,8 +91,11 @@ func New(o Options) (http.Handler, error) {
 		}
 		routes.ServeHTTP(w, r)
 	})
-	g := &guard{gate: o.Engine, services: services, caller: o.Caller, maxBody: int64(o.MaxBody),
-		next: pages(map[string]http.Handler{"/openapi.json": document(o.Version, services)}, api)}
+	more := map[string]http.Handler{"/openapi.json": document(o.Version, services)}
+	if o.Metrics != nil {
+		more["/metrics"] = o.Metrics
+	}
+	g := &guard{gate: o.Engine, services: services, caller: o.Caller, maxBody: int64(o.MaxBody), next: pages(more, api)}
 	// Who has no key is told nothing of what is there, and so not of what is deprecated either.
 	announced, err := announce(schema.Methods(), g)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"time"
 )
 
 // active is an execution that this engine is running, or has just run. It implements [Handle].
@@ -20,6 +21,9 @@ type active struct {
 	admitted chan struct{}
 	before   Handle // read after admitted
 	refused  bool   // read after admitted
+
+	granted time.Time // its turn came; of the goroutine that runs it
+	opened  time.Time // its sandbox was there; likewise
 
 	mu     sync.Mutex
 	x      Execution

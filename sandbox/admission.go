@@ -77,7 +77,8 @@ type turn struct {
 
 // AdmissionStats are the counts of an [Admission] at one moment.
 type AdmissionStats struct {
-	Queued     int
+	Queued     int // places that are not granted yet
+	Waiting    int // of them, those whose request is read and that are in line
 	Running    int
 	MaxQueue   int
 	MaxRunning int
@@ -169,7 +170,11 @@ func (a *Admission) Drain() {
 func (a *Admission) Stats() AdmissionStats {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return AdmissionStats{Queued: a.queued, Running: a.running, MaxQueue: a.opts.MaxQueue, MaxRunning: a.opts.MaxRunning,
+	waiting := 0
+	for _, t := range a.turns {
+		waiting += len(t.places)
+	}
+	return AdmissionStats{Queued: a.queued, Waiting: waiting, Running: a.running, MaxQueue: a.opts.MaxQueue, MaxRunning: a.opts.MaxRunning,
 		Memory: a.opts.Memory, MemoryUse: a.memory, Draining: a.draining}
 }
 

@@ -254,6 +254,7 @@ func (e *Engine) openSlot(ctx context.Context, b *box, name string, l Limits) (_
 	if err != nil {
 		return nil, fmt.Errorf("slot %s/%s: %w", b.id, name, err)
 	}
+	e.countSlot(b)
 	return s, nil
 }
 

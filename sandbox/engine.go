@@ -48,6 +48,7 @@ type Options struct {
 	ClientName func(id string) string
 	Warnings   []Warning    // of the host and the configuration
 	Features   []Feature    // what probes found
+	Observer   Observer     // is told what executions came to; nil: nobody
 	Logger     *slog.Logger // default: slog.Default
 }
 
@@ -70,6 +71,7 @@ type Engine struct {
 	live    atomic.Pointer[live]
 
 	isReady chan struct{} // closed when ready holds nil
+	slots   atomic.Int64  // that are open
 
 	mu       sync.Mutex
 	closed   bool

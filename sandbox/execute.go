@@ -47,6 +47,7 @@ func (e *Engine) run(ctx context.Context, a *active, recipe *images.Recipe) {
 			x.Detail = "the result could not be stored"
 		})
 	}
+	e.observe(a, &x)
 	a.log.append(Event{Kind: EventResult, Execution: &x})
 	close(a.done)
 	e.forget(a)
@@ -100,6 +101,7 @@ func (e *Engine) execute(ctx context.Context, a *active, recipe *images.Recipe) 
 	if err := a.request.Place.Wait(ctx, spec.memory+boxReserve); err != nil {
 		return nil, err
 	}
+	a.granted = time.Now()
 	if spec.prepared, err = e.prepared(ctx, recipe); err != nil {
 		return nil, err
 	}
@@ -108,6 +110,7 @@ func (e *Engine) execute(ctx context.Context, a *active, recipe *images.Recipe) 
 	if b, err = e.openBox(ctx, spec); err != nil {
 		return nil, err
 	}
+	a.opened = time.Now()
 	a.log.append(Event{Kind: EventStarted, Execution: &x})
 
 	files := requestFiles(a.request, plan.Entrypoint)

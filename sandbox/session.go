@@ -50,6 +50,7 @@ func (e *Engine) openSession(ctx context.Context, rec *Sandbox) (_ *box, err err
 	}()
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
+	e.countSlot(b)
 	return b, b.agent.OpenSession(ctx, e.sessionSpec(rec), procs)
 }
 
@@ -120,5 +121,6 @@ func (e *Engine) adoptSession(ctx context.Context, record BoxRecord) (_ *box, er
 	b.undo.add(func(context.Context) error { return removeRoot(e.sandboxDir(b.id), e.rootDir(b.id)) })
 	b.undo.add(func(ctx context.Context) error { return e.o.Runtime.Destroy(ctx, b.id) })
 	b.undo.add(func(context.Context) error { return b.agent.Close() })
+	e.countSlot(b)
 	return b, nil
 }

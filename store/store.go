@@ -49,6 +49,7 @@ type Store struct {
 	dir      string
 	db       *pebble.DB
 	maxValue int
+	syncs    *syncFS
 	locks    locks
 
 	users sync.WaitGroup // operations under way
@@ -73,7 +74,8 @@ func Open(dir string, o Options) (_ *Store, err error) {
 		return nil, fmt.Errorf("lock %s: %w: %w", filepath.Join(dir, "LOCK"), ErrLocked, err)
 	}
 	opts := pebbleOptions(o)
-	opts.Lock = lock
+	syncs := &syncFS{FS: o.FS}
+	opts.FS, opts.Lock = syncs, lock
 	db, err := pebble.Open(dir, opts)
 	// Pebble takes a reference of its own, so that ours ends here in either case.
 	if lerr := lock.Close(); err == nil && lerr != nil {
@@ -82,7 +84,7 @@ func Open(dir string, o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
-	s := &Store{dir: dir, db: db, maxValue: o.MaxValue, tables: map[string]bool{}}
+	s := &Store{dir: dir, db: db, maxValue: o.MaxValue, syncs: syncs, tables: map[string]bool{}}
 	if err := s.checkSchema(o.Schema); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

@@ -327,4 +327,13 @@ func TestGroupCommit(t *testing.T) {
 	if syncs == 0 || syncs > writers*each/4 {
 		t.Errorf("%d writes took %d syncs, want some, and at most a quarter", writers*each, syncs)
 	}
+	if got := s.Stats(); got.Syncs != fs.syncs.Load() || got.Size < writers*each {
+		t.Errorf("Stats = %+v, want %d syncs and a size", got, fs.syncs.Load())
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Stats(); got != (Stats{}) {
+		t.Errorf("Stats of a closed store = %+v", got)
+	}
 }

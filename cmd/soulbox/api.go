@@ -11,10 +11,11 @@ import (
 	"github.com/soulbox/soulbox/rpc"
 	"github.com/soulbox/soulbox/rpc/auth"
 	"github.com/soulbox/soulbox/rpc/errs"
+	"github.com/soulbox/soulbox/rpc/metrics"
 	"github.com/soulbox/soulbox/rpc/v1"
 )
 
-// newHandler assembles the API over an engine, with its keys in the engine's store.
+// newHandler assembles the API over an engine, with its keys in the engine's store. It is called once for an engine.
 func newHandler(ctx context.Context, e *engine, stateDir string, log *slog.Logger) (http.Handler, error) {
 	stored, err := newKeyStore(e.store)
 	if err != nil {
@@ -28,7 +29,11 @@ func newHandler(ctx context.Context, e *engine, stateDir string, log *slog.Logge
 	if err != nil {
 		return nil, err
 	}
-	return rpc.New(rpc.Options{Engine: e.Engine, Keys: keyService{keys}, Sandboxes: e.Engine.Sandboxes(), Auth: a.Wrap, Caller: caller, Version: version, Log: log})
+	if err := e.metrics.Watch(e.Engine, func() metrics.StoreStats { return metrics.StoreStats(e.store.Stats()) }); err != nil {
+		return nil, err
+	}
+	return rpc.New(rpc.Options{Engine: e.Engine, Keys: keyService{keys}, Sandboxes: e.Engine.Sandboxes(), Auth: a.Wrap, Caller: caller,
+		Metrics: e.metrics.Handler(), Version: version, Log: log})
 }
 
 // refuse answers a request without a good key as the API answers all errors. The body is not read, so that the

@@ -14,6 +14,7 @@ import (
 
 	"github.com/soulbox/soulbox/cgroups"
 	"github.com/soulbox/soulbox/images"
+	"github.com/soulbox/soulbox/rpc/metrics"
 	"github.com/soulbox/soulbox/sandbox"
 	"github.com/soulbox/soulbox/sandbox/assets"
 	"github.com/soulbox/soulbox/sandbox/runc"
@@ -41,13 +42,14 @@ type engineConfig struct {
 type engine struct {
 	*sandbox.Engine
 	store    *store.Store
+	metrics  *metrics.Metrics
 	warnings []sandbox.Warning
 	onClose  []func() error // newest runs first
 }
 
 // openEngine assembles the engine of a daemon.
 func openEngine(ctx context.Context, s *wide.Session, c engineConfig) (_ *engine, err error) {
-	e := &engine{}
+	e := &engine{metrics: metrics.New(version)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.closeParts())
@@ -87,7 +89,7 @@ func openEngine(ctx context.Context, s *wide.Session, c engineConfig) (_ *engine
 	if o.AgentFilter, err = rt.Compile(ctx, "agent"); err != nil {
 		return nil, err
 	}
-	o.Runtime, o.Journal, o.Cgroups, o.Warnings = rt, journal, tree, e.warnings
+	o.Runtime, o.Journal, o.Cgroups, o.Warnings, o.Observer = rt, journal, tree, e.warnings, e.metrics
 	o.Sandboxes.Journal = journal
 	if e.Engine, err = sandbox.New(ctx, o); err != nil {
 		return nil, err
