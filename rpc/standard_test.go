@@ -2,15 +2,12 @@ package rpc_test
 
 import (
 	"context"
-	"crypto/tls"
-	"net"
 	"net/http"
 	"slices"
 	"testing"
 
 	"connectrpc.com/connect"
 	"connectrpc.com/grpcreflect"
-	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -70,10 +67,11 @@ func TestHealthFollowsTheEngine(t *testing.T) {
 
 // A client that has no protobuf file learns of every service, and can build its descriptors.
 func TestReflection(t *testing.T) {
-	h2c := &http.Client{Transport: &http2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, network, addr)
-	}}}
-	client := grpcreflect.NewClient(h2c, serve(t, newFake()), connect.WithGRPC())
+	var h2c http.Protocols
+	h2c.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: &h2c}
+	t.Cleanup(transport.CloseIdleConnections)
+	client := grpcreflect.NewClient(&http.Client{Transport: transport}, serve(t, newFake()), connect.WithGRPC())
 	stream := client.NewStream(t.Context(), grpcreflect.WithRequestHeaders(http.Header{"Authorization": {"Bearer good"}}))
 	defer func() {
 		if _, err := stream.Close(); err != nil {

@@ -36,6 +36,10 @@ func helpOfFields(reason string) string {
 		return "Ask for less memory, or let the operator raise --memory of soulbox serve."
 	case "UNKNOWN_LANGUAGE":
 		return "Choose a name or alias that GET /v1/languages (soulbox lang list) lists."
+	case "LANGUAGE_UNCLEAR":
+		return "Name one of the candidates in the message as language, or give the file a name that ends as its language's do."
+	case "LANGUAGE_NOT_ALLOWED", "RUNTIME_NOT_ALLOWED":
+		return "Choose one that the message lists, or let the operator allow it to this key in the configuration's policy."
 	case "UNKNOWN_RUNTIME":
 		return "Choose a runtime that GET /v1/system/info (soulbox info) lists, or leave the field empty."
 	case "LANGUAGE_NOT_INSTALLED":
@@ -71,6 +75,8 @@ func helpOfRequest(reason string) string {
 		return "Send a smaller body; sending this one again does not help."
 	case "QUEUE_FULL", "EXHAUSTED", "IDS_EXHAUSTED":
 		return "Send the request again after Retry-After; the operator can raise --max-running and --max-queue of soulbox serve."
+	case "KEY_QUEUE_FULL":
+		return "Send the request again after Retry-After; the operator's policy says how many of a key may wait."
 	case "DISK_LOW":
 		return "Let the operator free space below the state directory, then try again."
 	}
