@@ -49,6 +49,9 @@ func Document(version string) ([]byte, error) {
 	if err := addExamples(doc, examples); err != nil {
 		return nil, err
 	}
+	for op := range operations(doc) {
+		addHeaders(op)
+	}
 	out, err := json.Marshal(doc)
 	if err != nil {
 		return nil, fmt.Errorf("encode the document: %w", err)

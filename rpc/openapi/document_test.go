@@ -53,6 +53,9 @@ func TestEveryOperationIsDescribed(t *testing.T) {
 			if keyless := op.Security != nil && len(*op.Security) == 0; keyless != (path == "/healthz" || path == "/readyz") {
 				t.Errorf("%s %s needs no key: %t", method, path, keyless)
 			}
+			if ok := op.Responses.Status(200); ok == nil || ok.Value.Headers["Soulbox-Version"] == nil {
+				t.Errorf("%s %s has no Soulbox-Version in its answers", method, path)
+			}
 			operations[op.OperationID] = op
 		}
 	}
@@ -115,5 +118,17 @@ func TestDescriptionsSpellFieldsAsJSON(t *testing.T) {
 		if strings.Contains(string(b), name) {
 			t.Errorf("the document says %s, which JSON does not", name)
 		}
+	}
+}
+
+// What is deprecated has the headers that say so.
+func TestHeadersOfWhatIsDeprecated(t *testing.T) {
+	op := object{"deprecated": true, "responses": object{"200": object{}, "default": object{"$ref": "#/components/responses/Error"}}}
+	addHeaders(op)
+	if h := at(op, "responses", "200", "headers"); h["Deprecation"] == nil || h["Sunset"] == nil || h["Soulbox-Version"] == nil {
+		t.Errorf("headers of a deprecated operation: %v", h)
+	}
+	if at(op, "responses", "default")["headers"] != nil {
+		t.Error("a reference has headers beside it")
 	}
 }

@@ -68,3 +68,20 @@ func finishStream(answer object, m protoreflect.MessageDescriptor) {
 		},
 	}}}
 }
+
+// addHeaders names the headers of an operation's answers; errors have theirs where all of them are described.
+func addHeaders(op object) {
+	names := []string{"Soulbox-Version"}
+	if op["deprecated"] == true {
+		names = append(names, "Deprecation", "Sunset")
+	}
+	headers := object{}
+	for _, name := range names {
+		headers[name] = object{"$ref": "#/components/headers/" + name}
+	}
+	for _, answer := range at(op, "responses") {
+		if answer := answer.(object); answer["$ref"] == nil {
+			answer["headers"] = headers
+		}
+	}
+}
