@@ -8,7 +8,7 @@ const helpKey = "help"
 // Help returns what a client can do about a reason: one sentence, or "" for a reason that says it all with its message.
 // Every reason that SoulBox gives has its line here; a test holds it.
 func Help(reason string) string {
-	return cmp.Or(helpOfFields(reason), helpOfRequest(reason), helpOfState(reason))
+	return cmp.Or(helpOfFields(reason), helpOfRequest(reason), helpOfSandbox(reason), helpOfState(reason))
 }
 
 // helpOfFields is [Help] for what is wrong with a message.
@@ -75,10 +75,49 @@ func helpOfRequest(reason string) string {
 		return "Send a smaller body; sending this one again does not help."
 	case "QUEUE_FULL", "EXHAUSTED", "IDS_EXHAUSTED":
 		return "Send the request again after Retry-After; the operator can raise --max-running and --max-queue of soulbox serve."
+	case "TOO_MANY_SANDBOXES", "MEMORY_FLOOR":
+		return "Delete a sandbox that is not needed any more, or try again after Retry-After."
 	case "KEY_QUEUE_FULL":
 		return "Send the request again after Retry-After; the operator's policy says how many of a key may wait."
 	case "DISK_LOW":
 		return "Let the operator free space below the state directory, then try again."
+	}
+	return ""
+}
+
+// helpOfSandbox is [Help] for what a sandbox that lives on, and what is in it, does not let happen.
+func helpOfSandbox(reason string) string {
+	switch reason {
+	case "SANDBOX_NOT_FOUND":
+		return "Check the id against ListSandboxes, and that the key is one of the tenant that made the sandbox."
+	case "SANDBOX_ENDED", "SANDBOX_GONE":
+		return "Make another sandbox; the record of this one says why it ended."
+	case "SANDBOX_PAUSED":
+		return "Resume the sandbox, then send the request again."
+	case "SANDBOX_NOT_PAUSED":
+		return "Nothing is to be done: the sandbox runs."
+	case "SANDBOXES_OFF":
+		return "Run programs with ExecuteCode, or let the operator start a daemon that keeps sandboxes."
+	case "UNKNOWN_IMAGE":
+		return "Choose the image that the message names, or leave the field empty."
+	case "UNKNOWN_USER":
+		return "Name a user of the sandbox's /etc/passwd, or leave the field empty for the sandbox's own."
+	case "LIMIT_IN_USE":
+		return "End processes or remove files first, or choose a higher limit."
+	case "LIMIT_FIXED":
+		return "Set this limit when a sandbox is made; it cannot be changed while it runs."
+	case "TIMEOUT_OUT_OF_RANGE":
+		return "Choose a shorter time, and prolong it with SetTimeout before it runs out."
+	case "BAD_SIGNAL":
+		return "Name a signal as kill does: SIGTERM, TERM or 15."
+	case "PROCESS_NOT_FOUND":
+		return "Check the pid against ListProcesses; only processes that were started detached or kept are found again."
+	case "ALREADY_EXISTS":
+		return "Remove what is there first, or choose another path."
+	case "PERMISSION_DENIED":
+		return "Choose a path that the user may use, or do it as another user."
+	case "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED":
+		return "See the message: what is there, its type, its size or its number do not allow this."
 	}
 	return ""
 }
