@@ -38,4 +38,15 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%q is in the metrics of a daemon that stored executions", not)
 		}
 	}
+
+	a := d.do(t, http.MethodPost, "/v1/sandboxes", object{})
+	a.want(t, http.StatusOK)
+	if text := string(d.get(t, "/metrics")); !strings.Contains(text, "\nsoulbox_sandboxes 1\n") || !strings.Contains(text, "\nsoulbox_slots 1\n") {
+		t.Errorf("with a sandbox that lives on there is not one sandbox with one slot in the metrics:\n%s", text)
+	}
+	d.do(t, http.MethodDelete, "/v1/sandboxes/"+decode[result](t, a.Body).ID, nil).want(t, http.StatusOK)
+	d.eventually("the sandbox is gone", answerWait, func() bool {
+		text := string(d.get(t, "/metrics"))
+		return strings.Contains(text, "\nsoulbox_sandboxes 0\n") && strings.Contains(text, "\nsoulbox_slots 0\n")
+	})
 }

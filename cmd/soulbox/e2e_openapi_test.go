@@ -1,11 +1,14 @@
 package main_test
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"testing"
 
@@ -16,14 +19,18 @@ import (
 	"github.com/soulbox/soulbox/rpc/openapi"
 )
 
-// named are the fields by which an answer names what later calls refer to.
-var named = []string{"id", "nextPageToken", "pid"}
+const (
+	mediaJSON   = "application/json"
+	mediaBytes  = "application/octet-stream"
+	mediaNDJSON = "application/x-ndjson"
+)
 
 // replay sends the examples of a document to a daemon.
 type replay struct {
 	d       *daemon
 	doc     *openapi3.T
-	renamed map[string]string // from what is documented to what the daemon called it
+	renamed map[string]string // from what is documented to what the daemon called it: ids and page tokens
+	pids    map[string]string // likewise
 }
 
 // TestDocumentedExamples: every example in the OpenAPI document of a live daemon is answered as documented, and what is
@@ -42,11 +49,11 @@ func TestDocumentedExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &replay{d: d, doc: doc, renamed: map[string]string{}}
+	r := &replay{d: d, doc: doc, renamed: map[string]string{}, pids: map[string]string{}}
 	for _, e := range examples {
 		t.Run(e.Operation+"/"+e.Name, func(t *testing.T) { r.example(t, e) })
 	}
-	if len(r.renamed) == 0 {
+	if len(r.renamed) == 0 || len(r.pids) == 0 {
 		t.Error("no example named anything: the calls after it were not tried on what it made")
 	}
 }
@@ -58,6 +65,9 @@ func (r *replay) example(t *testing.T, e openapi.Example) {
 	}
 	path, query, params := route.Path, url.Values{}, map[string]string{}
 	for name, value := range e.Parameters {
+		if name == "pid" {
+			value = r.pids[value]
+		}
 		value = string(r.rename([]byte(value)))
 		if strings.Contains(path, "{"+name+"}") {
 			path, params[name] = strings.ReplaceAll(path, "{"+name+"}", url.PathEscape(value)), value
@@ -66,11 +76,14 @@ func (r *replay) example(t *testing.T, e openapi.Example) {
 		}
 	}
 	path += "?" + query.Encode()
-	body := r.rename(e.Request)
-	a := r.d.do(t, route.Method, path, body)
-	a.want(t, e.Status)
-	in := &openapi3filter.RequestValidationInput{Request: request(t, route.Method, r.d.url+path, body), PathParams: params, Route: route,
+	body, media := r.rename(e.Request), mediaJSON
+	if b := route.Operation.RequestBody; b != nil && b.Value.Content[mediaBytes] != nil {
+		body, media = []byte(decode[string](t, body)), mediaBytes
+	}
+	in := &openapi3filter.RequestValidationInput{Request: request(t, route.Method, r.d.url+path, media, body), PathParams: params, Route: route,
 		Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc}}
+	a := send(t, request(t, route.Method, r.d.url+path, media, body), e.Open)
+	a.want(t, e.Status)
 	// The daemon can refuse what the schemas allow, and never the other way round.
 	if err := openapi3filter.ValidateRequest(t.Context(), in); err != nil && e.Status != http.StatusBadRequest {
 		t.Errorf("answered with %d, but the request is not as documented: %v", e.Status, err)
@@ -79,16 +92,39 @@ func (r *replay) example(t *testing.T, e openapi.Example) {
 	r.learn(t, e, a)
 }
 
-// request returns the request that was sent, for the document to judge.
-func request(t *testing.T, method, url string, body []byte) *http.Request {
+// send sends a request. Of a stream that ends only with its client it reads the first line.
+func send(t *testing.T, r *http.Request, open bool) *answer {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(r.Context(), answerWait)
+	defer cancel()
+	res, err := http.DefaultClient.Do(r.WithContext(ctx))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var text []byte
+	if open {
+		text, err = bufio.NewReader(res.Body).ReadBytes('\n')
+	} else {
+		text, err = io.ReadAll(res.Body)
+	}
+	if err != nil {
+		t.Fatalf("read the answer to %s %s: %v", r.Method, r.URL, err)
+	}
+	return &answer{res.StatusCode, res.Header, text}
+}
+
+// request returns a request to send, or for the document to judge.
+func request(t *testing.T, method, url, media string, body []byte) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(body) > 0 {
-		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Content-Type", media)
 	}
+	r.Header.Set("X-API-Key", testKey)
 	return r
 }
 
@@ -108,7 +144,7 @@ func (r *replay) route(operation string) *routers.Route {
 func (r *replay) validate(t *testing.T, in *openapi3filter.RequestValidationInput, a *answer) {
 	t.Helper()
 	media := a.Header.Get("Content-Type")
-	if media != "application/x-ndjson" {
+	if media != mediaNDJSON {
 		out := &openapi3filter.ResponseValidationInput{RequestValidationInput: in, Status: a.Status, Header: a.Header,
 			Options: &openapi3filter.Options{IncludeResponseStatus: true}}
 		if err := openapi3filter.ValidateResponse(t.Context(), out.SetBodyBytes(a.Body)); err != nil {
@@ -135,9 +171,13 @@ func (r *replay) learn(t *testing.T, e openapi.Example, a *answer) {
 		d, _ := documented.(object)
 		is, _ := actual.(object)
 		for key, value := range d {
-			was, _ := value.(string)
-			if name, ok := is[key].(string); ok && slices.Contains(named, key) && was != "" {
-				r.renamed[was] = name
+			switch was, _ := value.(string); key {
+			case "id", "nextPageToken":
+				if name, ok := is[key].(string); ok && was != "" {
+					r.renamed[was] = name
+				}
+			case "pid":
+				r.pids[fmt.Sprint(value)] = fmt.Sprint(is[key])
 			}
 			walk(value, is[key])
 		}

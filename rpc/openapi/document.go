@@ -71,15 +71,19 @@ func load(path string) (object, error) {
 	return o, nil
 }
 
-// merge adds paths, schemas and tags of part to doc. What both have must be the same.
+// merge adds paths, schemas and tags of part to doc. An operation of static.json, which comes first, stands for what is
+// generated of it; what else both have must be the same.
 func merge(doc, part object) error {
 	var errs []error
 	add := func(into, from object) {
 		for name, value := range from {
-			if was, taken := into[name]; taken && !reflect.DeepEqual(was, value) {
+			was, taken := into[name].(object)
+			if taken && was["operationId"] == nil && !reflect.DeepEqual(was, value) {
 				errs = append(errs, fmt.Errorf("%s is there twice and differs", name))
 			}
-			into[name] = value
+			if !taken {
+				into[name] = value
+			}
 		}
 	}
 	paths := at(doc, "paths")
@@ -126,7 +130,7 @@ func finish(doc object) {
 	for op := range operations(doc) {
 		id, _ := op["operationId"].(string)
 		name, _, _ := cutSuffixIndex(id)
-		if m := methods[name]; m != nil {
+		if m := methods[name]; m != nil && at(op, "responses")["default"] == nil { // static.json's are complete
 			finishOperation(op, m)
 		}
 	}

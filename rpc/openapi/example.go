@@ -15,9 +15,10 @@ type Example struct {
 	Name       string            `json:"name"`       // unique in its operation
 	Summary    string            `json:"summary"`    // a line for people
 	Parameters map[string]string `json:"parameters"` // of path and query
-	Request    json.RawMessage   `json:"request"`    // absent: no body
+	Request    json.RawMessage   `json:"request"`    // absent: no body; a string where the body is no JSON
 	Status     int               `json:"status"`     // absent: 200
 	Response   json.RawMessage   `json:"response"`   // absent: not documented; of a stream, an array of its lines
+	Open       bool              `json:"open"`       // a stream that ends only with its client
 }
 
 // Examples returns all examples.
