@@ -1,0 +1,33 @@
+package config
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/soulbox/soulbox/sandbox"
+)
+
+// Config holds the value of every setting. See the table in [Settings] for units and defaults.
+type Config struct {
+	Listen     string
+	StateDir   string
+	CacheDir   string
+	Strict     bool
+	Drain      time.Duration
+	MaxQueue   int
+	MaxRunning int   // 0: the caller decides
+	Memory     int64 // 0: the caller decides
+	DiskFloor  int64
+	LogLevel   slog.Level
+	LogFormat  string
+	Policy     sandbox.Policy
+	Retention  Retention
+}
+
+// Retention says what is kept of executions that are done, of each tenant. Zero fields bound nothing.
+type Retention struct {
+	MaxAge       time.Duration // since their end
+	MaxCount     int64
+	MaxBytes     int64         // as stored
+	OutputMaxAge time.Duration // since their end; then their output goes, the record stays
+}
