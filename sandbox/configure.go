@@ -30,14 +30,24 @@ func newLive(p Policy, drain time.Duration) *live {
 	return &live{policy: p.clone(), drain: drain}
 }
 
-// rules returns what binds a client, as it is now.
+// HasRules tells whether the policy has something of its own for a client.
+func (e *Engine) HasRules(client string) bool {
+	p := &e.live.Load().policy
+	return p.Names(client, e.clientName(p, client))
+}
+
+// clientName returns the name of a client, where p could have something for it by name.
+func (e *Engine) clientName(p *Policy, client string) string {
+	if _, known := p.Keys[client]; known || len(p.Keys) == 0 || client == "" || e.o.ClientName == nil {
+		return ""
+	}
+	return e.o.ClientName(client)
+}
+
+// rules returns what binds a client, as it is now; the empty client is bound by what binds all.
 func (e *Engine) rules(client string) Rules {
 	p := &e.live.Load().policy
-	name := ""
-	if _, known := p.Keys[client]; !known && len(p.Keys) > 0 && e.o.ClientName != nil {
-		name = e.o.ClientName(client)
-	}
-	r := p.For(client, name)
+	r := p.For(client, e.clientName(p, client))
 	// What could never be admitted is clamped, and listed, instead of refused.
 	if most := e.admit.Stats().Memory - boxReserve; r.Max.Memory == 0 || r.Max.Memory > most {
 		r.Max.Memory = max(most, MinMemory)

@@ -18,6 +18,8 @@ func commands(session *wide.Session) []*cli.Command {
 		infoCommand(),
 		doctorCommand(),
 		attemptCommand(),
+		configCommand(),
+		reloadCommand(),
 		versionCommand(),
 	}
 }

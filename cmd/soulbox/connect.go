@@ -27,16 +27,21 @@ var errNoDaemon = errors.New("no daemon was found; start one with soulbox serve,
 func clientFlags(more ...cli.Flag) []cli.Flag {
 	return append(more,
 		&cli.StringFlag{Name: "url", Usage: "`URL` of the daemon, http://... or unix:///path (default: the one on this machine)", EnvVars: []string{"SOULBOX_URL"}},
-		&cli.StringFlag{Name: "key", Usage: "API `KEY`; better in the environment, where other users do not see it (default: this machine's own)", EnvVars: []string{"SOULBOX_API_KEY"}},
-		&cli.PathFlag{Name: "state-dir", Value: defaultStateDir(), Usage: "`DIR` of the daemon on this machine", EnvVars: []string{"SOULBOX_STATE_DIR"}},
+		&cli.StringFlag{Name: "key", Usage: "API `KEY`; better in the environment, where other users do not see it (default: this machine's own)", EnvVars: []string{keyVariable}},
+		stateDirFlag(),
 	)
+}
+
+func stateDirFlag() cli.Flag {
+	return &cli.PathFlag{Name: "state-dir", Value: defaultStateDir(os.Getuid()), EnvVars: []string{"SOULBOX_STATE_DIR"},
+		Usage: "`DIR` of the daemon on this machine; the configuration file can say another default"}
 }
 
 // localFlags are the flags of commands that work without a daemon too.
 func localFlags(more ...cli.Flag) []cli.Flag {
 	return clientFlags(append(more,
 		&cli.BoolFlag{Name: "no-daemon", Usage: "start what is needed in this process, even when a daemon answers"},
-		&cli.PathFlag{Name: "cache-dir", Value: defaultCacheDir(), Usage: "without a daemon: `DIR` for what can be made again", EnvVars: []string{"SOULBOX_CACHE_DIR"}},
+		&cli.PathFlag{Name: "cache-dir", Value: defaultCacheDir(os.Getuid()), Usage: "without a daemon: `DIR` for what can be made again", EnvVars: []string{"SOULBOX_CACHE_DIR"}},
 		languagesFlag(),
 	)...)
 }
@@ -78,6 +83,17 @@ func alone(c *cli.Context) (err error) {
 		return fmt.Errorf("make a state directory: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	// Inside, everybody is root: what depends on who the user is gets decided here.
+	cacheDir, err := filepath.Abs(c.Path("cache-dir"))
+	if err != nil {
+		return fmt.Errorf("cache directory: %w", err)
+	}
+	if err := os.Setenv("SOULBOX_CACHE_DIR", cacheDir); err != nil {
+		return fmt.Errorf("cache directory: %w", err)
+	}
+	if err := settleLanguages(c); err != nil {
+		return err
+	}
 	return supervise(c, filepath.Join(dir, "state"), nil)
 }
 
@@ -103,7 +119,7 @@ func findDaemon(ctx context.Context, c *cli.Context) (*client.Client, error) {
 // target returns the URL of a daemon and the key for it, "" where none is needed. A daemon on this machine is reached
 // over its socket, which needs no key, rather than over its port, whose key lies in a file.
 func target(c *cli.Context) (url, key string, err error) {
-	dir := c.Path("state-dir")
+	dir := stateDir(c)
 	url, key = c.String("url"), c.String("key")
 	local, err := readEndpoint(dir)
 	switch {

@@ -37,7 +37,7 @@ func doctorCommand() *cli.Command {
 		Description: "It changes nothing, and asks no daemon: what it finds is for the user who runs it. The exit status is 1 when something is\n" +
 			"   missing without which nothing runs; warnings leave it 0.",
 		Flags: []cli.Flag{
-			&cli.PathFlag{Name: "state-dir", Value: defaultStateDir(), Usage: "`DIR` whose disk is looked at", EnvVars: []string{"SOULBOX_STATE_DIR"}},
+			&cli.PathFlag{Name: "state-dir", Value: defaultStateDir(os.Getuid()), Usage: "`DIR` whose disk is looked at", EnvVars: []string{"SOULBOX_STATE_DIR"}},
 			jsonFlag(),
 		},
 		Action: func(c *cli.Context) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -22,6 +23,9 @@ import (
 	"github.com/soulbox/soulbox/store"
 )
 
+// runtimeName is the one runtime of this build.
+const runtimeName = "runc"
+
 // engineConfig is what a command decides about the engine in it.
 type engineConfig struct {
 	cacheDir     string
@@ -32,7 +36,7 @@ type engineConfig struct {
 	memory       int64
 	diskFloor    uint64
 	drain        time.Duration
-	policy       sandbox.Limits
+	policy       sandbox.Policy
 	strict       bool
 	lost         int // exit status when the helper ends, without which nothing can be done any more
 	log          *slog.Logger
@@ -43,6 +47,8 @@ type engine struct {
 	*sandbox.Engine
 	store    *store.Store
 	metrics  *metrics.Metrics
+	keys     *keyStore
+	blocks   int // of ids: more sandboxes cannot run at once
 	warnings []sandbox.Warning
 	onClose  []func() error // newest runs first
 }
@@ -71,7 +77,11 @@ func openEngine(ctx context.Context, s *wide.Session, c engineConfig) (_ *engine
 	if err != nil {
 		return nil, err
 	}
-	o, err := c.engineOptions(s, tree)
+	if e.keys, err = newKeyStore(e.store); err != nil {
+		return nil, err
+	}
+	e.blocks = sandbox.Blocks(s.Range.Count)
+	o, err := c.engineOptions(s, tree, e.keys)
 	if err != nil {
 		return nil, err
 	}
@@ -95,6 +105,16 @@ func openEngine(ctx context.Context, s *wide.Session, c engineConfig) (_ *engine
 		return nil, err
 	}
 	return e, nil
+}
+
+// running is how many sandboxes may run at once, where there are so many blocks of ids.
+func (c *engineConfig) running(blocks int) int {
+	return min(cmp.Or(c.maxRunning, 4*runtime.NumCPU()), blocks)
+}
+
+// configure changes what of a configuration can change while the engine runs.
+func (e *engine) configure(c engineConfig) {
+	e.Configure(sandbox.Live{Policy: c.policy, Drain: c.drain, MaxQueue: c.maxQueue, MaxRunning: c.running(e.blocks)})
 }
 
 // Close settles all executions and gives back what they stood on.
@@ -133,7 +153,7 @@ func (c engineConfig) openRuntime(ctx context.Context, s *wide.Session, tree *cg
 }
 
 // engineOptions fills in what depends on the session and the configuration alone.
-func (c engineConfig) engineOptions(s *wide.Session, tree *cgroups.Tree) (sandbox.Options, error) {
+func (c engineConfig) engineOptions(s *wide.Session, tree *cgroups.Tree, keys *keyStore) (sandbox.Options, error) {
 	catalog, err := images.LoadDir(c.languagesDir)
 	if err != nil {
 		return sandbox.Options{}, err
@@ -146,9 +166,6 @@ func (c engineConfig) engineOptions(s *wide.Session, tree *cgroups.Tree) (sandbo
 	if c.memory == 0 {
 		c.memory = sandbox.MemoryBudget(total, available)
 	}
-	if c.maxRunning == 0 {
-		c.maxRunning = 4 * runtime.NumCPU()
-	}
 	return sandbox.Options{
 		Version: version, IDs: sandbox.NewIDPool(s.Lock, blocks), Catalog: catalog,
 		Host:   images.HostOptions{Languages: catalog.Names()},
@@ -157,9 +174,9 @@ func (c engineConfig) engineOptions(s *wide.Session, tree *cgroups.Tree) (sandbo
 			Max: min(c.maxSandboxes, blocks), MemoryFree: memoryFree, DiskFloor: c.diskFloor,
 			DiskFree: func() (uint64, error) { return diskFree(s.StateDir) },
 		},
-		Admission: sandbox.AdmissionOptions{MaxQueue: c.maxQueue, MaxRunning: min(c.maxRunning, blocks), Memory: c.memory,
+		Admission: sandbox.AdmissionOptions{MaxQueue: c.maxQueue, MaxRunning: c.running(blocks), Memory: c.memory,
 			DiskFree: func() (uint64, error) { return diskFree(s.StateDir) }, DiskFloor: c.diskFloor},
-		Policy: sandbox.Policy{Max: c.policy}, Drain: c.drain, Features: hostFeatures(tree), Logger: c.log,
+		Policy: c.policy, Drain: c.drain, ClientName: keys.name, Features: hostFeatures(tree), Logger: c.log,
 	}, nil
 }
 

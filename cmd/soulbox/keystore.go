@@ -63,6 +63,15 @@ func (s *keyStore) Key(ctx context.Context, id string) (auth.Key, error) {
 	return r.key(k), nil
 }
 
+// name returns the label of a key, "" for one that is not there.
+func (s *keyStore) name(id string) string {
+	k, err := s.Key(context.Background(), id)
+	if err != nil {
+		return "" // such as the environment's key; a store that fails has failed the key's check before
+	}
+	return k.Label
+}
+
 // ListKeys implements [auth.KeyStore].
 func (s *keyStore) ListKeys(ctx context.Context, tenant string) ([]auth.Key, error) {
 	var list []auth.Key

@@ -16,7 +16,7 @@ import (
 const languagesVariable = "SOULBOX_LANGUAGES_DIR"
 
 func languagesFlag() cli.Flag {
-	return &cli.PathFlag{Name: "languages-dir", Value: defaultLanguagesDir(), EnvVars: []string{languagesVariable},
+	return &cli.PathFlag{Name: "languages-dir", Value: defaultLanguagesDir(os.Getuid()), EnvVars: []string{languagesVariable},
 		Usage: "`DIR` with more languages, a file NAME.toml each; see docs/languages.md"}
 }
 

@@ -13,19 +13,27 @@ const (
 	socketPathFile = "endpoint.socket" // the path of its socket, likewise
 )
 
-// defaultStateDir is where a daemon keeps its state when nothing else was said.
-func defaultStateDir() string { return userDir("/var/lib", "XDG_STATE_HOME", ".local/state") }
+// Where things of the user uid lie when nothing else was said. In the wide namespace everybody is root: there uid is what
+// the supervisor's session says.
 
-// defaultCacheDir is where what can be made again is kept.
-func defaultCacheDir() string { return userDir("/var/cache", "XDG_CACHE_HOME", ".cache") }
-
-// defaultLanguagesDir is where operators put recipes of their own.
-func defaultLanguagesDir() string {
-	return filepath.Join(userDir("/etc", "XDG_CONFIG_HOME", ".config"), "languages.d")
+func defaultStateDir(uid int) string {
+	return userDir(uid, "/var/lib", "XDG_STATE_HOME", ".local/state")
 }
 
-func userDir(system, variable, below string) string {
-	if os.Getuid() == 0 {
+// defaultCacheDir is where what can be made again is kept.
+func defaultCacheDir(uid int) string { return userDir(uid, "/var/cache", "XDG_CACHE_HOME", ".cache") }
+
+func defaultConfigFile(uid int) string {
+	return filepath.Join(userDir(uid, "/etc", "XDG_CONFIG_HOME", ".config"), "soulbox.toml")
+}
+
+// defaultLanguagesDir is where operators put recipes of their own.
+func defaultLanguagesDir(uid int) string {
+	return filepath.Join(userDir(uid, "/etc", "XDG_CONFIG_HOME", ".config"), "languages.d")
+}
+
+func userDir(uid int, system, variable, below string) string {
+	if uid == 0 {
 		return filepath.Join(system, "soulbox")
 	}
 	if dir := os.Getenv(variable); filepath.IsAbs(dir) {
@@ -33,7 +41,7 @@ func userDir(system, variable, below string) string {
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return filepath.Join(os.TempDir(), fmt.Sprintf("soulbox-%d", os.Getuid()))
+		return filepath.Join(os.TempDir(), fmt.Sprintf("soulbox-%d", uid))
 	}
 	return filepath.Join(home, below, "soulbox")
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/docker/go-units"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
@@ -57,6 +58,22 @@ func askedLanguage(c *cli.Context) string { return cmp.Or(c.String("language"), 
 
 // naming tells the default file name of a language.
 type naming func(language string) (string, error)
+
+// sizes reads several size flags and reports every bad one.
+func sizes(c *cli.Context, into map[string]*int64) error {
+	var errs []error
+	for name, p := range into {
+		if c.String(name) == "" {
+			continue
+		}
+		n, err := units.RAMInBytes(c.String(name))
+		if err != nil || n < 0 {
+			errs = append(errs, fmt.Errorf("--%s %q is not a size such as 64M or 1GiB", name, c.String(name)))
+		}
+		*p = n
+	}
+	return errors.Join(errs...)
+}
 
 // runRequest makes the request of a command line.
 func runRequest(c *cli.Context, stdin *os.File, fileName naming) (*pb.StreamExecutionRequest, error) {

@@ -10,22 +10,19 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
+	"sync"
 	"syscall"
 	"time"
 
-	"github.com/docker/go-units"
 	"github.com/urfave/cli/v2"
 
 	"github.com/soulbox/soulbox/cgroups"
+	"github.com/soulbox/soulbox/cmd/soulbox/config"
 	"github.com/soulbox/soulbox/rpc"
 	"github.com/soulbox/soulbox/sandbox"
 	"github.com/soulbox/soulbox/sandbox/wide"
 	"github.com/soulbox/soulbox/systemd"
 )
-
-// defaultListen is the daemon's address when nothing else was said.
-const defaultListen = "127.0.0.1:4444"
 
 // exitCrashed is the status after which the supervisor starts the daemon again.
 const exitCrashed = 2
@@ -37,16 +34,11 @@ func serveCommand(session *wide.Session) *cli.Command {
 	return &cli.Command{
 		Name:  "serve",
 		Usage: "run the daemon in the foreground",
-		Description: "Prints its URL as the first line, then serves until SIGTERM, SIGINT or SIGHUP, which let running executions end\n" +
-			"(--drain) and then stop everything. A daemon that is killed is started again by its supervisor.\n\n" +
+		Description: "Prints its URL as the first line, then serves until SIGTERM or SIGINT, which let running executions end (--drain) and\n" +
+			"then stop everything. SIGHUP, or soulbox reload, reads the configuration again. A daemon that is killed is started\n" +
+			"again by its supervisor. A flag comes before the environment, that before the file, that before the default.\n\n" +
 			"   soulbox serve --state-dir /var/lib/soulbox --listen 127.0.0.1:4444",
-		Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "listen", Value: defaultListen, Usage: "`ADDRESS` host:port to listen on; port 0 takes a free one", EnvVars: []string{"SOULBOX_LISTEN"}},
-			&cli.StringFlag{Name: "socket", Usage: "`PATH` of a socket on which the daemon's own user needs no key, or none (default: " + socketFile + " in the state directory)", EnvVars: []string{"SOULBOX_SOCKET"}},
-			&cli.DurationFlag{Name: "drain", Value: 10 * time.Second, Usage: "what running executions are granted when the daemon stops"},
-			&cli.BoolFlag{Name: "strict", Usage: "refuse to start when a limit cannot be enforced or isolation is weakened"},
-			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`FORMAT` of the log on stderr: text or json"},
-		}, engineFlags()...),
+		Flags: settingFlags(),
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
 				return fmt.Errorf("serve takes no arguments, got %q; see soulbox serve --help", c.Args().Slice())
@@ -59,57 +51,10 @@ func serveCommand(session *wide.Session) *cli.Command {
 	}
 }
 
-// engineFlags are the flags of every command with an engine in it.
-func engineFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.PathFlag{Name: "state-dir", Value: defaultStateDir(), Usage: "`DIR` that holds all state; one daemon each", EnvVars: []string{"SOULBOX_STATE_DIR"}},
-		&cli.PathFlag{Name: "cache-dir", Value: defaultCacheDir(), Usage: "`DIR` for what can be made again; shared by daemons", EnvVars: []string{"SOULBOX_CACHE_DIR"}},
-		languagesFlag(),
-		&cli.IntFlag{Name: "max-queue", Value: 1000, Usage: "executions that may wait; more get 429"},
-		&cli.IntFlag{Name: "max-running", Usage: "sandboxes at once (default: 4 per CPU)"},
-		&cli.StringFlag{Name: "memory", Usage: "`SIZE` that the memory limits of all running sandboxes may add up to (default: what is available less a reserve)"},
-		&cli.StringFlag{Name: "disk-floor", Value: "512MiB", Usage: "refuse work when less `SPACE` is free below the state directory"},
-		&cli.DurationFlag{Name: "max-wall-time", Value: 10 * time.Minute, Usage: "policy: the most a caller can ask for"},
-		&cli.DurationFlag{Name: "max-cpu-time", Value: 10 * time.Minute, Usage: "policy"},
-		&cli.StringFlag{Name: "max-memory", Value: "4GiB", Usage: "policy: `SIZE` of one execution"},
-		&cli.Int64Flag{Name: "max-processes", Value: 1024, Usage: "policy"},
-		&cli.Int64Flag{Name: "max-open-files", Value: 4096, Usage: "policy"},
-		&cli.StringFlag{Name: "max-file-size", Value: "1GiB", Usage: "policy: `SIZE`"},
-		&cli.StringFlag{Name: "max-disk", Value: "1GiB", Usage: "policy: `SIZE`"},
-		&cli.Int64Flag{Name: "max-inodes", Value: 100_000, Usage: "policy"},
-		&cli.StringFlag{Name: "max-output", Value: "32MiB", Usage: "policy: `SIZE` of stdout and stderr together"},
-	}
-}
-
-// sizes reads several size flags and reports every bad one.
-func sizes(c *cli.Context, into map[string]*int64) error {
-	var errs []error
-	for name, p := range into {
-		if c.String(name) == "" {
-			continue
-		}
-		n, err := units.RAMInBytes(c.String(name))
-		if err != nil || n < 0 {
-			errs = append(errs, fmt.Errorf("--%s %q is not a size such as 64M or 1GiB", name, c.String(name)))
-		}
-		*p = n
-	}
-	return errors.Join(errs...)
-}
-
-// engineFromFlags reads [engineFlags].
-func engineFromFlags(c *cli.Context, log *slog.Logger) (engineConfig, error) {
-	cfg := engineConfig{
-		cacheDir: c.Path("cache-dir"), languagesDir: c.Path("languages-dir"), maxQueue: c.Int("max-queue"), maxRunning: c.Int("max-running"), log: log,
-		drain: c.Duration("drain"), strict: c.Bool("strict"), lost: exitCrashed,
-		policy: sandbox.Limits{WallTime: c.Duration("max-wall-time"), CPUTime: c.Duration("max-cpu-time"), Processes: c.Int64("max-processes"),
-			OpenFiles: c.Int64("max-open-files"), Inodes: c.Int64("max-inodes")},
-	}
-	var floor int64
-	err := sizes(c, map[string]*int64{"memory": &cfg.memory, "disk-floor": &floor, "max-memory": &cfg.policy.Memory,
-		"max-file-size": &cfg.policy.FileSize, "max-disk": &cfg.policy.Disk, "max-output": &cfg.policy.Output})
-	cfg.diskFloor = uint64(floor)
-	return cfg, err
+// engineOf returns what a configuration says of the engine.
+func engineOf(e *config.Effective, log *slog.Logger) engineConfig {
+	return engineConfig{cacheDir: e.CacheDir, languagesDir: languagesOf(e), maxQueue: e.MaxQueue, maxRunning: e.MaxRunning, maxSandboxes: e.MaxSandboxes,
+		memory: e.Memory, diskFloor: uint64(e.DiskFloor), drain: e.Drain, policy: e.Policy, strict: e.Strict, lost: exitCrashed, log: log}
 }
 
 // supervise makes the wide namespace and starts this command again in it.
@@ -121,17 +66,6 @@ func supervise(c *cli.Context, stateDir string, listen func() ([]*os.File, error
 	}
 	ids, err := wide.Subordinate(os.Getuid())
 	if err != nil {
-		return err
-	}
-	// Inside, everybody is root: what depends on who the user is gets decided here.
-	cacheDir, err := filepath.Abs(c.Path("cache-dir"))
-	if err != nil {
-		return fmt.Errorf("cache directory: %w", err)
-	}
-	if err := os.Setenv("SOULBOX_CACHE_DIR", cacheDir); err != nil {
-		return fmt.Errorf("cache directory: %w", err)
-	}
-	if err := settleLanguages(c); err != nil {
 		return err
 	}
 	lockFile, err := sandbox.LockFile(os.Getuid(), ids.UIDBase)
@@ -157,20 +91,18 @@ func supervise(c *cli.Context, stateDir string, listen func() ([]*os.File, error
 }
 
 func superviseServe(c *cli.Context) (err error) {
-	log, err := newLogger(c.String("log-format"))
+	cfg, err := loadConfig(c, os.Getuid())
 	if err != nil {
 		return err
 	}
-	if _, err := engineFromFlags(c, nil); err != nil {
-		return err
-	}
-	stateDir := c.Path("state-dir")
-	socket, tooLong, err := socketPath(c.String("socket"), stateDir)
+	logs := newLogSwitch(os.Stderr)
+	logs.set(cfg.LogLevel, cfg.LogFormat)
+	socket, tooLong, err := socketPath(cfg.Socket, cfg.StateDir)
 	if err != nil {
 		return err
 	}
 	if tooLong {
-		log.Warn("no socket: its path in the state directory would be too long; --socket takes a shorter one", "stateDir", stateDir, "most", maxSocketPath)
+		logs.logger().Warn("no socket: its path in the state directory would be too long; --socket takes a shorter one", "stateDir", cfg.StateDir, "most", maxSocketPath)
 	}
 	made := false
 	defer func() {
@@ -178,8 +110,8 @@ func superviseServe(c *cli.Context) (err error) {
 			err = errors.Join(err, os.Remove(socket))
 		}
 	}()
-	return supervise(c, stateDir, func() ([]*os.File, error) {
-		tcp, err := listenTCP(c.String("listen"))
+	return supervise(c, cfg.StateDir, func() ([]*os.File, error) {
+		tcp, err := listenTCP(cfg.Listen)
 		if err != nil || socket == "" {
 			return []*os.File{tcp}, err
 		}
@@ -207,21 +139,24 @@ func listenTCP(address string) (*os.File, error) {
 
 // serve is the daemon.
 func serve(c *cli.Context, s *wide.Session) (err error) {
-	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	hup := make(chan os.Signal, 1) // one is enough: a reload that is due reads what is there then
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	log, err := newLogger(c.String("log-format"))
+	cfg, err := loadConfig(c, s.UID)
 	if err != nil {
 		return err
 	}
+	logs := newLogSwitch(os.Stderr)
+	logs.set(cfg.LogLevel, cfg.LogFormat)
+	log := logs.logger()
 	slog.SetDefault(log)
-	cfg, err := engineFromFlags(c, log)
-	if err != nil {
-		return err
-	}
-	if cfg.cacheDir, err = filepath.Abs(cfg.cacheDir); err != nil {
+	first := engineOf(cfg, log)
+	if first.cacheDir, err = filepath.Abs(first.cacheDir); err != nil {
 		return fmt.Errorf("cache directory: %w", err)
 	}
-	e, err := openEngine(ctx, s, cfg)
+	e, err := openEngine(ctx, s, first)
 	if err != nil {
 		return err
 	}
@@ -244,6 +179,15 @@ func serve(c *cli.Context, s *wide.Session) (err error) {
 	if err := systemd.Ready("serving on " + url); err != nil {
 		log.Warn("the service manager was not told that the daemon is ready", "err", err)
 	}
+	r := &reloader{now: cfg, log: log, load: func() (*config.Effective, error) { return loadConfig(c, s.UID) },
+		apply: func(next *config.Effective) {
+			logs.set(next.LogLevel, next.LogFormat)
+			e.configure(engineOf(next, log))
+		}}
+	var wg sync.WaitGroup
+	wg.Go(func() { r.run(ctx, hup) })
+	defer wg.Wait() // it ends when ctx does, which is what ends serving
+	defer stop()
 	return listenAndDrain(ctx, e, s.Listeners, handler, log)
 }
 
@@ -276,14 +220,4 @@ func listenAndDrain(ctx context.Context, e *engine, listeners []net.Listener, h 
 		<-failed // http.ErrServerClosed
 	}
 	return err
-}
-
-func newLogger(format string) (*slog.Logger, error) {
-	switch strings.ToLower(format) {
-	case "text":
-		return slog.New(slog.NewTextHandler(os.Stderr, nil)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(os.Stderr, nil)), nil
-	}
-	return nil, fmt.Errorf("--log-format %q is not text or json", format)
 }

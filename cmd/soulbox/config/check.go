@@ -11,10 +11,17 @@ import (
 // check reports settings that are right by themselves and wrong together, or name what does not exist.
 func (l *loader) check() {
 	p := &l.out.Policy
-	l.checkNames("policy.languages", "language", p.Languages, l.in.Languages)
+	var languages []string
+	if l.in.Languages != nil {
+		var err error
+		if languages, err = l.in.Languages(l.out); err != nil {
+			l.problem("languages_dir", "is wrong: "+err.Error())
+		}
+	}
+	l.checkNames("policy.languages", "language", p.Languages, languages)
 	l.checkNames("policy.runtimes", "runtime", p.Runtimes, l.in.Runtimes)
 	for _, name := range slices.Sorted(maps.Keys(p.Keys)) {
-		l.checkNames(joinKey([]string{keysTable, name, "languages"}), "language", p.Keys[name].Languages, l.in.Languages)
+		l.checkNames(joinKey([]string{keysTable, name, "languages"}), "language", p.Keys[name].Languages, languages)
 	}
 	// Comparing what is refused already would say it twice.
 	if len(l.problems) > 0 {

@@ -9,19 +9,22 @@ import (
 
 // Config holds the value of every setting. See the table in [Settings] for units and defaults.
 type Config struct {
-	Listen     string
-	StateDir   string
-	CacheDir   string
-	Strict     bool
-	Drain      time.Duration
-	MaxQueue   int
-	MaxRunning int   // 0: the caller decides
-	Memory     int64 // 0: the caller decides
-	DiskFloor  int64
-	LogLevel   slog.Level
-	LogFormat  string
-	Policy     sandbox.Policy
-	Retention  Retention
+	Listen       string
+	Socket       string // empty: the caller decides
+	StateDir     string
+	CacheDir     string
+	LanguagesDir string // empty: none
+	Strict       bool
+	Drain        time.Duration
+	MaxQueue     int
+	MaxRunning   int // 0: the caller decides
+	MaxSandboxes int
+	Memory       int64 // 0: the caller decides
+	DiskFloor    int64
+	LogLevel     slog.Level
+	LogFormat    string
+	Policy       sandbox.Policy
+	Retention    Retention
 }
 
 // Retention says what is kept of executions that are done, of each tenant. Zero fields bound nothing.

@@ -19,8 +19,10 @@ type Input struct {
 	Env      func(variable string) (string, bool) // an environment variable; an empty one counts as unset; nil: none
 	Defaults map[string]string                    // by key, for settings whose default depends on the user
 
-	Languages []string // that exist, to check names by; nil: all names are good
-	Runtimes  []string // likewise
+	// Languages returns the names of the languages that there are with a configuration, whose texts are all right; an
+	// error is about languages_dir. Nil: all names are good.
+	Languages func(*Effective) ([]string, error)
+	Runtimes  []string // that exist; nil: all names are good
 }
 
 // Source is where a value comes from.
@@ -250,7 +252,7 @@ func setFromFile[C any](s *Setting[C], c *C, v any) error {
 	if err != nil {
 		return err
 	}
-	if text == "" {
+	if text == "" && s.Value.Kind != Text {
 		return errValue("must not be empty")
 	}
 	return s.Value.set(c, text)

@@ -22,7 +22,12 @@ func write(t testing.TB, toml string) Input {
 	if err := os.WriteFile(path, []byte(toml), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return Input{Path: path, Explicit: true, Languages: []string{"c", "go", "python"}, Runtimes: []string{"runc"}}
+	return Input{Path: path, Explicit: true, Languages: named("c", "go", "python"), Runtimes: []string{"runc"}}
+}
+
+// named returns languages of these names.
+func named(names ...string) func(*Effective) ([]string, error) {
+	return func(*Effective) ([]string, error) { return names, nil }
 }
 
 // from returns a lookup in a map.
@@ -44,7 +49,7 @@ func load(t testing.TB, in Input) *Effective {
 
 func TestDefaults(t *testing.T) {
 	e := load(t, Input{Defaults: map[string]string{"state_dir": "/s", "cache_dir": "/c"}})
-	want := Config{Listen: "127.0.0.1:4444", StateDir: "/s", CacheDir: "/c", Drain: 10 * time.Second, MaxQueue: 1000, DiskFloor: 512 << 20,
+	want := Config{Listen: "127.0.0.1:4444", StateDir: "/s", CacheDir: "/c", Drain: 10 * time.Second, MaxQueue: 1000, MaxSandboxes: 256, DiskFloor: 512 << 20,
 		LogFormat: "text", Policy: sandbox.Policy{Keys: map[string]sandbox.KeyPolicy{}, Max: sandbox.Limits{WallTime: 10 * time.Minute, CPUTime: 10 * time.Minute,
 			Memory: 4 << 30, Processes: 1024, OpenFiles: 4096, FileSize: 1 << 30, Disk: 1 << 30, Inodes: 100_000, Output: 32 << 20}}}
 	if d := cmp.Diff(want, e.Config); d != "" {
@@ -95,10 +100,13 @@ const sample = `
 listen = "127.0.0.1:0"
 state_dir = "/s"
 cache_dir = "/c"
+socket = "none"
+languages_dir = ""
 strict = true
 drain = "1m30s"
 max_queue = 1
 max_running = 2
+max_sandboxes = 3
 memory = "1GiB"
 disk_floor = 0
 log = { level = "debug", format = "json" }

@@ -53,6 +53,8 @@ func shown[C any](s *Setting[C], c *C, from Source) Shown {
 		text = "0" // no maximum, where there is one by default
 	}
 	switch {
+	case text == "" && s.Value.Kind == Text && from.Kind != FromDefault:
+		v.Value, v.literal = "", quote("")
 	case text == "":
 	case s.Value.Kind == Bool:
 		v.Value, v.literal = text == "true", text

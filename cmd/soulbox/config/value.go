@@ -54,6 +54,16 @@ func text[C any](at func(*C) *string) Value[C] {
 	}}
 }
 
+// optional is a text that may be empty.
+func optional[C any](at func(*C) *string) Value[C] {
+	v := text(at)
+	v.set = func(c *C, s string) error {
+		*at(c) = s
+		return nil
+	}
+	return v
+}
+
 func boolean[C any](at func(*C) *bool) Value[C] {
 	return Value[C]{Kind: Bool, copy: copies(at), get: func(c *C) string { return strconv.FormatBool(*at(c)) }, set: func(c *C, s string) error {
 		v, err := strconv.ParseBool(s)
