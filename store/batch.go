@@ -24,6 +24,7 @@ type op struct {
 	row     []byte // database key
 	owner   []byte // encoded Key
 	remove  bool
+	keep    bool // entries that the row has already stay as they are: another row may own them by now
 	payload []byte
 	entries []entry
 	check   func(old []byte, found bool) error // on the payload that is there; may be nil
@@ -114,7 +115,14 @@ func (o *op) apply(wb *pebble.Batch) error {
 			return err
 		}
 	}
+	kept := map[string]bool{}
+	if o.keep {
+		kept = common(old, o.entries)
+	}
 	for _, e := range old {
+		if kept[string(e.key)] {
+			continue
+		}
 		if err := o.unlink(wb, e); err != nil {
 			return err
 		}
@@ -123,6 +131,9 @@ func (o *op) apply(wb *pebble.Batch) error {
 		return wb.Delete(o.row, nil)
 	}
 	for _, e := range o.entries {
+		if kept[string(e.key)] {
+			continue
+		}
 		if e.mode == Unique {
 			if owner, err := entryOwner(wb, e.key); err != nil {
 				return err
@@ -135,6 +146,18 @@ func (o *op) apply(wb *pebble.Batch) error {
 		}
 	}
 	return wb.Set(o.row, encodeRow(o.entries, o.payload), nil)
+}
+
+// common returns the keys of the entries that are in both lists.
+func common(a, b []entry) map[string]bool {
+	in, both := map[string]bool{}, map[string]bool{}
+	for _, e := range a {
+		in[string(e.key)] = true
+	}
+	for _, e := range b {
+		both[string(e.key)] = in[string(e.key)]
+	}
+	return both
 }
 
 // unlink removes an entry of the old row unless another row has taken it over.

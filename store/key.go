@@ -17,6 +17,7 @@ type Key struct {
 // 0 1: no part is a prefix of another, and keys sort as the tuples of their parts do.
 const (
 	kindRow   = 'r' // table, tenant, id
+	kindMeta  = 'm' // table: the indexes that all its rows are in, see Reindex
 	kindIndex = 'i' // table, index, [tenant], parts of the entry, [owner's tenant, owner's id]
 )
 
@@ -81,6 +82,11 @@ func prefixEnd(b []byte) []byte {
 		}
 	}
 	return nil
+}
+
+// OldestFirst is a part of an index entry that sorts earlier times first, see [NewestFirst].
+func OldestFirst(t time.Time) []byte {
+	return binary.BigEndian.AppendUint64(nil, uint64(t.UnixNano())^1<<63)
 }
 
 // NewestFirst is a part of an index entry that sorts later times first, to the nanosecond, from 1678 to 2262.

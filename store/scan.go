@@ -47,7 +47,7 @@ func (t *Table[T]) Scan(ctx context.Context, q Query) (Page[T], error) {
 	var page Page[T]
 	var last []byte // place of the last row
 	bytes := 0
-	err := t.walk(ctx, q, func(w *walker, place []byte, k Key) (bool, error) {
+	err := t.walk(ctx, q, func(w *walker, place []byte, k Key, _ []byte) (bool, error) {
 		if len(page.Rows) == q.Limit || bytes >= q.MaxBytes && len(page.Rows) > 0 {
 			page.Next = encodeCursor(w.tag, last)
 			return false, nil
@@ -70,7 +70,7 @@ func (t *Table[T]) Scan(ctx context.Context, q Query) (Page[T], error) {
 // Each calls fn with every row that q selects, as the store was at the call, until fn returns an error. Limit and
 // MaxBytes are ignored. fn may write to the store.
 func (t *Table[T]) Each(ctx context.Context, q Query, fn func(Row[T]) error) error {
-	err := t.walk(ctx, q, func(w *walker, _ []byte, k Key) (bool, error) {
+	err := t.walk(ctx, q, func(w *walker, _ []byte, k Key, _ []byte) (bool, error) {
 		v, _, err := t.get(w.snap, k)
 		if err != nil {
 			return false, err
@@ -79,6 +79,20 @@ func (t *Table[T]) Each(ctx context.Context, q Query, fn func(Row[T]) error) err
 	})
 	if err != nil {
 		return fmt.Errorf("scan %s: %w", t.name, err)
+	}
+	return nil
+}
+
+// Entries calls fn with the key and the note of every entry of an index that q selects, as the store was at the call, in
+// their order, until fn returns false or an error. No row is read; Limit and MaxBytes are ignored. The note is fn's only
+// until it returns. fn may write to the store.
+func (t *Table[T]) Entries(ctx context.Context, q Query, fn func(k Key, note []byte) (bool, error)) error {
+	if q.Index == "" {
+		return fmt.Errorf("scan entries of %s: no index", t.name)
+	}
+	err := t.walk(ctx, q, func(_ *walker, _ []byte, k Key, note []byte) (bool, error) { return fn(k, note) })
+	if err != nil {
+		return fmt.Errorf("scan entries of %s: %w", t.name, err)
 	}
 	return nil
 }
@@ -92,8 +106,8 @@ type walker struct {
 	keep   func([]byte) bool
 }
 
-// walk calls fn with the place and key of every row that q selects, until fn returns false.
-func (t *Table[T]) walk(ctx context.Context, q Query, fn func(w *walker, place []byte, k Key) (bool, error)) (err error) {
+// walk calls fn with the place, the key and, of an index, the note of every row that q selects, until fn returns false.
+func (t *Table[T]) walk(ctx context.Context, q Query, fn func(w *walker, place []byte, k Key, note []byte) (bool, error)) (err error) {
 	prefix, err := t.prefix(q)
 	if err != nil {
 		return err
@@ -123,40 +137,40 @@ func (t *Table[T]) walk(ctx context.Context, q Query, fn func(w *walker, place [
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		k, selected, err := w.owner(it)
+		k, note, selected, err := w.owner(it)
 		if err != nil {
 			return err
 		}
 		if !selected {
 			continue
 		}
-		if more, err := fn(w, it.Key()[len(prefix):], k); err != nil || !more {
+		if more, err := fn(w, it.Key()[len(prefix):], k, note); err != nil || !more {
 			return err
 		}
 	}
 	return it.Error()
 }
 
-// owner returns the key of the row at or behind it's place, and whether the query keeps it.
-func (w *walker) owner(it *pebble.Iterator) (k Key, selected bool, err error) {
+// owner returns the key of the row at or behind it's place, an entry's note, and whether the query keeps it.
+func (w *walker) owner(it *pebble.Iterator) (k Key, note []byte, selected bool, err error) {
 	if !w.index {
 		// Only the tenant and the id follow the table's own prefix, and the walk's prefix may hold the tenant.
 		k, err = rowKey(it.Key())
-		return k, true, err
+		return k, nil, true, err
 	}
 	v, err := it.ValueAndErr()
 	if err != nil {
-		return Key{}, false, err
+		return Key{}, nil, false, err
 	}
 	owner, note, err := splitEntry(v)
 	if err != nil {
-		return Key{}, false, err
+		return Key{}, nil, false, err
 	}
 	if w.keep != nil && !w.keep(note) {
-		return Key{}, false, nil
+		return Key{}, nil, false, nil
 	}
 	k, err = parseKey(owner)
-	return k, true, err
+	return k, note, true, err
 }
 
 // rowKey parses the database key of a row.

@@ -80,12 +80,7 @@ func (t *Table[T]) PutTo(b *Batch, k Key, v T, check func(old *T) error) {
 			return check(&old)
 		}
 	}
-	for _, name := range t.order {
-		x := t.indexes[name]
-		if e, in := x.Entry(k, v); in {
-			o.entries = append(o.entries, encodeEntry(t.name, name, x.Mode, x.Global, k, e))
-		}
-	}
+	o.entries = t.entries(k, v)
 	var err error
 	if o.payload, err = t.codec.Encode(v); err != nil {
 		err = fmt.Errorf("encode: %w", err)
@@ -93,6 +88,17 @@ func (t *Table[T]) PutTo(b *Batch, k Key, v T, check func(old *T) error) {
 		err = k.check()
 	}
 	b.add(o, err)
+}
+
+// entries returns the index entries that a row asks for.
+func (t *Table[T]) entries(k Key, v T) (list []entry) {
+	for _, name := range t.order {
+		x := t.indexes[name]
+		if e, in := x.Entry(k, v); in {
+			list = append(list, encodeEntry(t.name, name, x.Mode, x.Global, k, e))
+		}
+	}
+	return list
 }
 
 // DeleteTo adds to b: remove the row k, or fail with [ErrNotFound].
