@@ -60,24 +60,25 @@ type Step struct {
 
 // Execution is the record of one request and, once done, its result. It is what the [Journal] keeps.
 type Execution struct {
-	ID         ID
-	Tenant     string
-	Client     string
-	RequestID  string
-	BodyHash   []byte // of the request, to tell a repeated request id from a conflicting one
-	Language   string // the recipe's name
-	Runtime    string
-	State      State
-	Step                   // the run step; of it only the verdict is set when compiling failed
-	Compile    *Step       // nil for languages that do not compile
-	Limits     Limits      // in force
-	Clamped    []LimitName // asked above the operator's policy
-	Unenforced []LimitName // kept by rlimits and polling, not by a cgroup
-	Outputs    []File
-	Detail     string // with VerdictInternal: what to tell the client
-	CreatedAt  time.Time
-	StartedAt  time.Time // zero while queued
-	EndedAt    time.Time // zero until done
+	ID             ID
+	Tenant         string
+	Client         string
+	RequestID      string
+	BodyHash       []byte // of the request, to tell a repeated request id from a conflicting one
+	Language       string // the recipe's name
+	Runtime        string
+	State          State
+	Step                       // the run step; of it only the verdict is set when compiling failed
+	Compile        *Step       // nil for languages that do not compile
+	Limits         Limits      // in force
+	Clamped        []LimitName // asked above the operator's policy
+	Unenforced     []LimitName // kept by rlimits and polling, not by a cgroup
+	Outputs        []File
+	OutputsExpired bool   // output and files were there and are not kept any more
+	Detail         string // with VerdictInternal: what to tell the client
+	CreatedAt      time.Time
+	StartedAt      time.Time // zero while queued
+	EndedAt        time.Time // zero until done
 }
 
 // EventKind says what an [Event] carries.

@@ -19,7 +19,7 @@ type Query struct {
 	Keep       func(note []byte) bool // selects entries of an index by their notes; default: all
 	Scope      string                 // describes Keep: a cursor made under another scope is refused
 	Limit      int                    // rows of a page; default 100
-	MaxBytes   int                    // encoded bytes after which a page ends early, with one row at least; default 32 MiB
+	MaxBytes   int                    // bytes, of the rows or as Codec.Size says, after which a page ends early, with one row at least; default 32 MiB
 	Cursor     string                 // Page.Next of the page before; empty: from the start
 }
 

@@ -13,6 +13,7 @@ import (
 type Codec[T any] struct {
 	Encode func(T) ([]byte, error)
 	Decode func([]byte) (T, error) // must not keep the bytes
+	Size   func(T) int             // optional: bytes of a value in memory, where they can be many more than encoded
 }
 
 // JSON returns the codec of encoding/json.
@@ -152,7 +153,7 @@ func (t *Table[T]) Get(ctx context.Context, k Key) (v T, err error) {
 	return v, err
 }
 
-// get returns the row k and its encoded size in bytes.
+// get returns the row k and its size in bytes, encoded or in memory, whichever is more.
 func (t *Table[T]) get(r pebble.Reader, k Key) (v T, size int, err error) {
 	_, payload, found, err := readRow(r, k.appendTo(t.rowPrefix()))
 	if err == nil && !found {
@@ -164,7 +165,11 @@ func (t *Table[T]) get(r pebble.Reader, k Key) (v T, size int, err error) {
 	if err != nil {
 		return v, 0, fmt.Errorf("get %s %s/%s: %w", t.name, k.Tenant, k.ID, err)
 	}
-	return v, len(payload), nil
+	size = len(payload)
+	if t.codec.Size != nil {
+		size = max(size, t.codec.Size(v))
+	}
+	return v, size, nil
 }
 
 // Lookup returns the row that the entry with these parts leads to in a [Last] or [Unique] index, or fails with

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/soulbox/soulbox/cgroups"
+	"github.com/soulbox/soulbox/cmd/soulbox/config"
 	"github.com/soulbox/soulbox/images"
 	"github.com/soulbox/soulbox/rpc/metrics"
 	"github.com/soulbox/soulbox/sandbox"
@@ -37,6 +38,7 @@ type engineConfig struct {
 	diskFloor    uint64
 	drain        time.Duration
 	policy       sandbox.Policy
+	retention    config.Retention
 	strict       bool
 	lost         int // exit status when the helper ends, without which nothing can be done any more
 	log          *slog.Logger
@@ -48,6 +50,7 @@ type engine struct {
 	store    *store.Store
 	metrics  *metrics.Metrics
 	keys     *keyStore
+	keep     *retention
 	blocks   int // of ids: more sandboxes cannot run at once
 	warnings []sandbox.Warning
 	onClose  []func() error // newest runs first
@@ -73,10 +76,12 @@ func openEngine(ctx context.Context, s *wide.Session, c engineConfig) (_ *engine
 		return nil, err
 	}
 	e.onClose = append(e.onClose, e.store.Close)
-	journal, err := newJournal(e.store)
+	journal, err := newJournal(ctx, e.store)
 	if err != nil {
 		return nil, err
 	}
+	e.keep = newRetention(journal, c.retention, c.log)
+	e.onClose = append(e.onClose, runUntil(ctx, e.keep.run))
 	if e.keys, err = newKeyStore(e.store); err != nil {
 		return nil, err
 	}
@@ -115,6 +120,22 @@ func (c *engineConfig) running(blocks int) int {
 // configure changes what of a configuration can change while the engine runs.
 func (e *engine) configure(c engineConfig) {
 	e.Configure(sandbox.Live{Policy: c.policy, Drain: c.drain, MaxQueue: c.maxQueue, MaxRunning: c.running(e.blocks)})
+	e.keep.set(c.retention)
+}
+
+// runUntil starts fn and returns what ends it and waits for its end.
+func runUntil(ctx context.Context, fn func(context.Context)) (stop func() error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		fn(ctx)
+	}()
+	return func() error {
+		cancel()
+		<-done
+		return nil
+	}
 }
 
 // Close settles all executions and gives back what they stood on.

@@ -14,37 +14,52 @@ const (
 	byNewest     = "newest"     // tenant, time of creation; the note is the state and the language
 	byRequest    = "request"    // tenant, client, request id
 	byUnfinished = "unfinished" // all that are not done
+	byEnd        = "end"        // tenant, time of the end, of those that are done; the note is an endNote
+	byOutput     = "output"     // likewise, of those that have output
 )
 
 // journal keeps executions in the store. It implements [sandbox.Journal].
 type journal struct {
 	store      *store.Store
-	executions *store.Table[*sandbox.Execution]
+	codec      *executionCodec
+	executions *store.Table[executionRow]
 	boxes      *store.Table[boxRecord]
 	blocks     *store.Table[blockRecord]
 	sandboxes  *store.Table[sandboxRecord]
+	kept       *tally // of executions that are done
 }
 
 var _ sandbox.Journal = (*journal)(nil)
 
-// newJournal returns the journal in s. There can be one in a store.
-func newJournal(s *store.Store) (*journal, error) {
+// newJournal returns the journal in s. There can be one in a store. Records that an older program wrote are brought into
+// the indexes first, and what is kept is counted, in the index alone.
+func newJournal(ctx context.Context, s *store.Store) (*journal, error) {
 	type entry = store.Entry
-	t, err := store.NewTable(s, "executions", executionCodec(),
-		store.Index[*sandbox.Execution]{Name: byNewest, Entry: func(_ store.Key, x *sandbox.Execution) (entry, bool) {
-			return entry{Parts: [][]byte{store.NewestFirst(x.CreatedAt)}, Note: append([]byte{byte(x.State)}, x.Language...)}, true
+	codec, err := newExecutionCodec()
+	if err != nil {
+		return nil, err
+	}
+	t, err := store.NewTable(s, "executions", store.Codec[executionRow]{Encode: codec.encode, Decode: codec.decode, Size: outputSize},
+		store.Index[executionRow]{Name: byNewest, Entry: func(_ store.Key, r executionRow) (entry, bool) {
+			return entry{Parts: [][]byte{store.NewestFirst(r.x.CreatedAt)}, Note: append([]byte{byte(r.x.State)}, r.x.Language...)}, true
 		}},
-		store.Index[*sandbox.Execution]{Name: byRequest, Mode: store.Last, Entry: func(_ store.Key, x *sandbox.Execution) (entry, bool) {
-			return entry{Parts: requestParts(x.Client, x.RequestID)}, x.RequestID != ""
+		store.Index[executionRow]{Name: byRequest, Mode: store.Last, Entry: func(_ store.Key, r executionRow) (entry, bool) {
+			return entry{Parts: requestParts(r.x.Client, r.x.RequestID)}, r.x.RequestID != ""
 		}},
-		store.Index[*sandbox.Execution]{Name: byUnfinished, Entry: func(_ store.Key, x *sandbox.Execution) (entry, bool) {
-			return entry{}, x.State != sandbox.StateDone
+		store.Index[executionRow]{Name: byUnfinished, Entry: func(_ store.Key, r executionRow) (entry, bool) {
+			return entry{}, r.x.State != sandbox.StateDone
+		}},
+		store.Index[executionRow]{Name: byEnd, Entry: func(_ store.Key, r executionRow) (entry, bool) {
+			return r.endEntry(), r.x.State == sandbox.StateDone
+		}},
+		store.Index[executionRow]{Name: byOutput, Entry: func(_ store.Key, r executionRow) (entry, bool) {
+			return r.endEntry(), r.x.State == sandbox.StateDone && hasOutput(r.x)
 		}},
 	)
 	if err != nil {
 		return nil, fmt.Errorf("open table of executions: %w", err)
 	}
-	j := &journal{store: s, executions: t}
+	j := &journal{store: s, codec: codec, executions: t, kept: &tally{}}
 	if j.boxes, err = store.NewTable(s, "sandboxes", store.JSON[boxRecord]()); err != nil {
 		return nil, fmt.Errorf("open table of sandboxes: %w", err)
 	}
@@ -54,7 +69,10 @@ func newJournal(s *store.Store) (*journal, error) {
 	if j.sandboxes, err = newSandboxTable(s); err != nil {
 		return nil, fmt.Errorf("open table of sandboxes that live on: %w", err)
 	}
-	return j, nil
+	if _, err := t.Reindex(ctx); err != nil {
+		return nil, err
+	}
+	return j, j.count(ctx)
 }
 
 func requestParts(client, requestID string) [][]byte {
@@ -63,19 +81,44 @@ func requestParts(client, requestID string) [][]byte {
 
 // Put implements [sandbox.Journal].
 func (j *journal) Put(ctx context.Context, x *sandbox.Execution) error {
-	return journalError("put", j.executions.Put(ctx, store.Key{Tenant: x.Tenant, ID: string(x.ID)}, x))
+	batch := j.store.NewBatch()
+	counted, err := j.putTo(batch, x)
+	if err == nil {
+		err = batch.Commit(ctx)
+	}
+	if err == nil {
+		counted()
+	}
+	return journalError("put", err)
+}
+
+// putTo adds to batch: store x. What it returns counts it, once the batch is committed.
+func (j *journal) putTo(batch *store.Batch, x *sandbox.Execution) (counted func(), err error) {
+	row, err := j.codec.row(x)
+	if err != nil {
+		return nil, fmt.Errorf("encode execution %s: %w", x.ID, err)
+	}
+	var change usage
+	j.executions.PutTo(batch, store.Key{Tenant: x.Tenant, ID: string(x.ID)}, row, func(old *executionRow) error {
+		change = row.usage()
+		if old != nil {
+			change = change.less(old.usage())
+		}
+		return nil
+	})
+	return func() { j.kept.add(x.Tenant, change) }, nil
 }
 
 // Get implements [sandbox.Journal].
 func (j *journal) Get(ctx context.Context, tenant string, id sandbox.ID) (*sandbox.Execution, error) {
-	x, err := j.executions.Get(ctx, store.Key{Tenant: tenant, ID: string(id)})
-	return x, journalError("get", err)
+	r, err := j.executions.Get(ctx, store.Key{Tenant: tenant, ID: string(id)})
+	return r.x, journalError("get", err)
 }
 
 // ByRequest implements [sandbox.Journal].
 func (j *journal) ByRequest(ctx context.Context, tenant, client, requestID string) (*sandbox.Execution, error) {
-	_, x, err := j.executions.Lookup(ctx, byRequest, tenant, requestParts(client, requestID)...)
-	return x, journalError("look up by request id", err)
+	_, r, err := j.executions.Lookup(ctx, byRequest, tenant, requestParts(client, requestID)...)
+	return r.x, journalError("look up by request id", err)
 }
 
 // List implements [sandbox.Journal]. A page ends before limit where its records grow large, so a page can be short of
@@ -95,7 +138,7 @@ func (j *journal) List(ctx context.Context, tenant string, f sandbox.Filter, lim
 	}
 	list := make([]*sandbox.Execution, len(page.Rows))
 	for i, r := range page.Rows {
-		list[i] = r.Value
+		list[i] = r.Value.x
 	}
 	return list, page.Next, nil
 }
@@ -103,7 +146,7 @@ func (j *journal) List(ctx context.Context, tenant string, f sandbox.Filter, lim
 // Unfinished implements [sandbox.Journal].
 func (j *journal) Unfinished(ctx context.Context, fn func(*sandbox.Execution) error) error {
 	q := store.Query{AllTenants: true, Index: byUnfinished}
-	err := j.executions.Each(ctx, q, func(r store.Row[*sandbox.Execution]) error { return fn(r.Value) })
+	err := j.executions.Each(ctx, q, func(r store.Row[executionRow]) error { return fn(r.Value.x) })
 	return journalError("list unfinished", err)
 }
 

@@ -40,10 +40,18 @@ func (j *journal) OpenBox(ctx context.Context, b sandbox.BoxRecord, x *sandbox.E
 		}
 		return nil
 	})
+	counted := func() {}
 	if x != nil {
-		j.executions.PutTo(batch, store.Key{Tenant: x.Tenant, ID: string(x.ID)}, x, nil)
+		var err error
+		if counted, err = j.putTo(batch, x); err != nil {
+			return journalError("open a sandbox for", err)
+		}
 	}
-	return journalError("open a sandbox for", batch.Commit(ctx))
+	err := batch.Commit(ctx)
+	if err == nil {
+		counted()
+	}
+	return journalError("open a sandbox for", err)
 }
 
 // CloseBox implements [sandbox.Journal].

@@ -1,16 +1,17 @@
 package main
 
 import (
-	"errors"
 	"time"
 
 	"github.com/soulbox/soulbox/sandbox"
-	"github.com/soulbox/soulbox/store"
 )
 
 // The records below are how executions lie on disk, as JSON. Their field names are the disk format: they are never
 // renamed or used again for something else, and new ones are optional. What may not be valid UTF-8 is a []byte, as JSON
 // would alter it, and null is kept apart from empty. A time is an instant in UTC, to the nanosecond.
+//
+// What a program wrote can lie behind the JSON, compressed: then the fields of output are null, packed has their lengths,
+// and a zero byte, which JSON never contains, stands between. See pack.
 
 type executionRecord struct {
 	ID         sandbox.ID          `json:"id"`
@@ -31,6 +32,9 @@ type executionRecord struct {
 	CreatedAt  time.Time           `json:"createdAt"`
 	StartedAt  time.Time           `json:"startedAt"`
 	EndedAt    time.Time           `json:"endedAt"`
+
+	OutputsExpired bool    `json:"outputsExpired,omitempty"`
+	Packed         []int64 `json:"packed,omitempty"` // lengths of outputs, in the order of outputFields; -1 is null
 }
 
 type stepRecord struct {
@@ -66,30 +70,13 @@ type fileRecord struct {
 	Mode    uint32 `json:"mode"`
 }
 
-// executionCodec stores executions as records.
-func executionCodec() store.Codec[*sandbox.Execution] {
-	records := store.JSON[*executionRecord]()
-	return store.Codec[*sandbox.Execution]{
-		Encode: func(x *sandbox.Execution) ([]byte, error) { return records.Encode(recordExecution(x)) },
-		Decode: func(b []byte) (*sandbox.Execution, error) {
-			r, err := records.Decode(b)
-			if err != nil {
-				return nil, err
-			}
-			if r == nil {
-				return nil, errors.New("the record is null")
-			}
-			return r.execution(), nil
-		},
-	}
-}
-
 func recordExecution(x *sandbox.Execution) *executionRecord {
 	r := &executionRecord{
 		ID: x.ID, Tenant: x.Tenant, Client: []byte(x.Client), RequestID: []byte(x.RequestID), BodyHash: x.BodyHash,
 		Language: []byte(x.Language), Runtime: []byte(x.Runtime), State: x.State, Run: recordStep(&x.Step),
 		Limits: limitsRecord(x.Limits), Clamped: x.Clamped, Unenforced: x.Unenforced, Detail: []byte(x.Detail),
 		CreatedAt: x.CreatedAt.UTC(), StartedAt: x.StartedAt.UTC(), EndedAt: x.EndedAt.UTC(),
+		OutputsExpired: x.OutputsExpired,
 	}
 	if x.Compile != nil {
 		c := recordStep(x.Compile)
@@ -110,6 +97,7 @@ func (r *executionRecord) execution() *sandbox.Execution {
 		Language: string(r.Language), Runtime: string(r.Runtime), State: r.State, Step: r.Run.step(),
 		Limits: sandbox.Limits(r.Limits), Clamped: r.Clamped, Unenforced: r.Unenforced, Detail: string(r.Detail),
 		CreatedAt: r.CreatedAt, StartedAt: r.StartedAt, EndedAt: r.EndedAt,
+		OutputsExpired: r.OutputsExpired,
 	}
 	if r.Compile != nil {
 		c := r.Compile.step()

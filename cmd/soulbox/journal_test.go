@@ -23,7 +23,7 @@ func openJournal(t *testing.T, fs vfs.FS) (*journal, *store.Store) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	j, err := newJournal(s)
+	j, err := newJournal(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,8 +46,8 @@ func fullExecution() *sandbox.Execution {
 		Language: "python", Runtime: "runc", State: sandbox.StateDone, Step: fullStep(1), Compile: &compile,
 		Limits:  sandbox.Limits{WallTime: 1, CPUTime: 2, Memory: 3, Processes: 4, OpenFiles: 5, FileSize: 6, Disk: 7, Inodes: 8, Output: 9},
 		Clamped: []sandbox.LimitName{sandbox.LimitOutput}, Unenforced: []sandbox.LimitName{sandbox.LimitInodes},
-		Outputs:   []sandbox.File{{Path: "a\xff/b", Content: []byte{0xff, 0}, Mode: 0o755}, {Path: "empty", Content: []byte{}}, {Path: "nil"}},
-		Detail:    "lost \xff",
+		Outputs: []sandbox.File{{Path: "a\xff/b", Content: []byte{0xff, 0}, Mode: 0o755}, {Path: "empty", Content: []byte{}}, {Path: "nil"}},
+		Detail:  "lost \xff", OutputsExpired: true,
 		CreatedAt: time.Unix(1700000000, 123456789).UTC(), StartedAt: time.Unix(1700000001, 1).UTC(), EndedAt: time.Unix(1700000002, 999999999).UTC(),
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -62,6 +63,8 @@ func logs(ctx context.Context, c *cli.Context, daemon *client.Client) error {
 	switch {
 	case x.GetState() != pb.State_STATE_DONE:
 		line = "it is still " + enumName(x.GetState().String(), "STATE_") + "; what it prints is recorded at its end"
+	case x.GetOutputsExpired():
+		line = strings.TrimPrefix(line+"; what it printed is not kept any more", "; ")
 	case line == "" && x.GetExitCode() != 0:
 		line = fmt.Sprintf("exit status %d", x.GetExitCode())
 	}

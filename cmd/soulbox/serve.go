@@ -54,7 +54,7 @@ func serveCommand(session *wide.Session) *cli.Command {
 // engineOf returns what a configuration says of the engine.
 func engineOf(e *config.Effective, log *slog.Logger) engineConfig {
 	return engineConfig{cacheDir: e.CacheDir, languagesDir: languagesOf(e), maxQueue: e.MaxQueue, maxRunning: e.MaxRunning, maxSandboxes: e.MaxSandboxes,
-		memory: e.Memory, diskFloor: uint64(e.DiskFloor), drain: e.Drain, policy: e.Policy, strict: e.Strict, lost: exitCrashed, log: log}
+		memory: e.Memory, diskFloor: uint64(e.DiskFloor), drain: e.Drain, policy: e.Policy, retention: e.Retention, strict: e.Strict, lost: exitCrashed, log: log}
 }
 
 // supervise makes the wide namespace and starts this command again in it.

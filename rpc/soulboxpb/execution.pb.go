@@ -904,9 +904,11 @@ type Execution struct {
 	// The limits in force.
 	Limits *Limits `protobuf:"bytes,26,opt,name=limits,proto3" json:"limits,omitempty"`
 	// With VERDICT_INTERNAL: what happened.
-	Detail        string `protobuf:"bytes,27,opt,name=detail,proto3" json:"detail,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Detail string `protobuf:"bytes,27,opt,name=detail,proto3" json:"detail,omitempty"`
+	// The operator does not keep output for so long: stdout, stderr and outputs were there, and are gone.
+	OutputsExpired bool `protobuf:"varint,28,opt,name=outputs_expired,json=outputsExpired,proto3" json:"outputs_expired,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Execution) Reset() {
@@ -1126,6 +1128,13 @@ func (x *Execution) GetDetail() string {
 		return x.Detail
 	}
 	return ""
+}
+
+func (x *Execution) GetOutputsExpired() bool {
+	if x != nil {
+		return x.OutputsExpired
+	}
+	return false
 }
 
 // Output is a piece of stdout or stderr.
@@ -1646,7 +1655,7 @@ const file_soulbox_v1_execution_proto_rawDesc = "" +
 	" \x01(\bR\x0fstderrTruncated\x12\x1b\n" +
 	"\texit_code\x18\v \x01(\x05R\bexitCode\x12\x16\n" +
 	"\x06signal\x18\f \x01(\tR\x06signal\x12'\n" +
-	"\x05usage\x18\r \x01(\v2\x11.soulbox.v1.UsageR\x05usage\"\xec\a\n" +
+	"\x05usage\x18\r \x01(\v2\x11.soulbox.v1.UsageR\x05usage\"\x95\b\n" +
 	"\tExecution\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -1683,7 +1692,8 @@ const file_soulbox_v1_execution_proto_rawDesc = "" +
 	"started_at\x18\x18 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x125\n" +
 	"\bended_at\x18\x19 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12*\n" +
 	"\x06limits\x18\x1a \x01(\v2\x12.soulbox.v1.LimitsR\x06limits\x12\x16\n" +
-	"\x06detail\x18\x1b \x01(\tR\x06detail\".\n" +
+	"\x06detail\x18\x1b \x01(\tR\x06detail\x12'\n" +
+	"\x0foutputs_expired\x18\x1c \x01(\bR\x0eoutputsExpired\".\n" +
 	"\x06Output\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x10\n" +
 	"\x03raw\x18\x02 \x01(\fR\x03raw\"\xb0\x02\n" +

@@ -42,6 +42,7 @@ func execution(x sandbox.Execution) *pb.Execution {
 		EndedAt:           timestamp(x.EndedAt),
 		Limits:            limitsProto(x.Limits),
 		Detail:            valid(x.Detail),
+		OutputsExpired:    x.OutputsExpired,
 	}
 	if x.Compile != nil {
 		out.Compile = step(*x.Compile)
