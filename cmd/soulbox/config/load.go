@@ -221,8 +221,8 @@ func (l *loader) applyItem(g *grammar, it item, report func(string)) {
 			report("is a table, not a value")
 		} else if it.array {
 			report("is one table, not a list: write it in single brackets")
-		} else if len(key) == 2 && key[0] == keysTable {
-			l.out.Policy.Keys[key[1]] = l.out.Policy.Keys[key[1]]
+		} else if _, known := l.out.Policy.Keys[key[len(key)-1]]; !known && len(key) == 2 && key[0] == keysTable {
+			l.out.Policy.Keys[key[1]] = sandbox.KeyPolicy{}
 		}
 		return
 	}
