@@ -78,7 +78,11 @@ func helpOfRequest(reason string) string {
 	case "TOO_MANY_SANDBOXES", "MEMORY_FLOOR":
 		return "Delete a sandbox that is not needed any more, or try again after Retry-After."
 	case "KEY_QUEUE_FULL":
-		return "Send the request again after Retry-After; the operator's policy says how many of a key may wait."
+		return "Send the request again after Retry-After; the operator can raise this key's max_queue, see docs/configuration.md."
+	case "LANGUAGE_NOT_ALLOWED", "RUNTIME_NOT_ALLOWED":
+		return "Use one that the message lists; the operator can allow more, see docs/configuration.md."
+	case "KEYS_NOT_ALLOWED":
+		return "Use another key: the operator gave this one rules of its own, and it could make one without."
 	case "DISK_LOW":
 		return "Let the operator free space below the state directory, then try again."
 	}
