@@ -135,6 +135,10 @@ imports:
 unit: ## the tests of every package under the race detector; those that need root say so
 	@.ci/unit
 
+.PHONY: fuzz
+fuzz: ## look for inputs that break parsers; FUZZTIME=1m looks longer at each
+	@.ci/fuzz
+
 .PHONY: test-e2e
 test-e2e: ## the whole program, as root and as a plain user (after make build COVER=1)
 	@.ci/e2e root

@@ -208,11 +208,11 @@ func (f files) counter(dir, name, key string) (int64, error) {
 func keyed(text, key string) (int64, error) {
 	for line := range strings.Lines(text) {
 		if k, v, ok := strings.Cut(strings.TrimSpace(line), " "); ok && k == key {
-			n, err := strconv.ParseInt(v, 10, 64)
+			n, err := strconv.ParseUint(v, 10, 63)
 			if err != nil {
 				return 0, fmt.Errorf("value of %s: %w", key, err)
 			}
-			return n, nil
+			return int64(n), nil
 		}
 	}
 	return 0, fmt.Errorf("no line %q: %w", key, errors.ErrUnsupported)

@@ -62,11 +62,11 @@ func listeners(r io.Reader, port uint16) ([]int, error) {
 		if len(f) <= uid || f[state] != listen || !strings.HasSuffix(f[local], fmt.Sprintf(":%04X", port)) {
 			continue
 		}
-		owner, err := strconv.Atoi(f[uid])
+		owner, err := strconv.ParseUint(f[uid], 10, 32)
 		if err != nil {
 			return nil, fmt.Errorf("read user id: %w", err)
 		}
-		owners = append(owners, owner)
+		owners = append(owners, int(owner))
 	}
 	if err := s.Err(); err != nil {
 		return nil, fmt.Errorf("read sockets: %w", err)

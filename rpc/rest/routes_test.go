@@ -94,3 +94,26 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// FuzzFind: whatever path and query a request has, what is refused names a reason, and HEAD goes where GET does.
+func FuzzFind(f *testing.F) {
+	all := routes(schema.Methods())
+	for _, seed := range [][2]string{
+		{"/v1/executions", "pageSize=1&state=STATE_DONE"}, {"/v1/executions/x:cancel", ""}, {"/v1//", "a=%zz"}, {"/v1/languages/c%2B%2B", "x=1&x=2"}, {"", ";"},
+	} {
+		f.Add("GET", seed[0], seed[1])
+		f.Add("POST", seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, method, path, query string) {
+		found, allowed := find(all, method, path)
+		if found == nil {
+			return
+		}
+		if len(allowed) > 0 {
+			t.Errorf("find(%q, %q) finds a route and allows %q", method, path, allowed)
+		}
+		if err := found.checkQuery(query); err != nil && (errs.Reason(err) == "" || err.Message() == "") {
+			t.Errorf("checkQuery(%q) = %v, without a reason or a text", query, err)
+		}
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/user"
 	"slices"
@@ -109,9 +110,13 @@ func parseSpans(r io.Reader) (spans []span, err error) {
 	return spans, s.Err()
 }
 
-// largest returns the first of the largest spans of name (or uid), an empty one when there is none.
+// largest returns the first of the largest spans of name (or uid), an empty one when there is none. What holds root, or
+// leads to the id that means none, is never used, whoever wrote it there.
 func largest(spans []span, name string, uid int) (best span) {
 	for _, s := range spans {
+		if s.first == 0 || s.first+s.count > math.MaxUint32 {
+			continue
+		}
 		if (s.owner == name || s.owner == strconv.Itoa(uid)) && s.count > best.count {
 			best = s
 		}

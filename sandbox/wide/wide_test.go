@@ -316,7 +316,10 @@ func TestLargestSpan(t *testing.T) {
 		{"soul:1:10\nsoul:200000:70000\nsoul:300000:70000\n", 200000, 70000},
 		{"1000:300000:65536\n", 300000, 65536},
 		{"soul:x:65536\nsoul:1\nsoul:-1:5\n", 0, 0},
-		{"soul:4294967295:65536\n", 4294967295, 65536},
+		{"soul:4294901759:65536\n", 4294901759, 65536},
+		{"soul:4294901760:65536\n", 0, 0}, // its last id would be the one that means none
+		{"soul:0:65536\n", 0, 0},
+		{"soul:0:65536\nsoul:100000:2000\n", 100000, 2000},
 	} {
 		spans, err := parseSpans(strings.NewReader(c.in))
 		if got := largest(spans, "soul", 1000); err != nil || got.first != c.first || got.count != c.count {
