@@ -38,8 +38,6 @@ func helpOfFields(reason string) string {
 		return "Choose a name or alias that GET /v1/languages (soulbox lang list) lists."
 	case "LANGUAGE_UNCLEAR":
 		return "Name one of the candidates in the message as language, or give the file a name that ends as its language's do."
-	case "LANGUAGE_NOT_ALLOWED", "RUNTIME_NOT_ALLOWED":
-		return "Choose one that the message lists, or let the operator allow it to this key in the configuration's policy."
 	case "UNKNOWN_RUNTIME":
 		return "Choose a runtime that GET /v1/system/info (soulbox info) lists, or leave the field empty."
 	case "LANGUAGE_NOT_INSTALLED":
