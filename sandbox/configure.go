@@ -48,6 +48,7 @@ func (e *Engine) clientName(p *Policy, client string) string {
 func (e *Engine) rules(client string) Rules {
 	p := &e.live.Load().policy
 	r := p.For(client, e.clientName(p, client))
+	r.Sandboxes = r.Sandboxes.withDefaults()
 	// What could never be admitted is clamped, and listed, instead of refused.
 	if most := e.admit.Stats().Memory - boxReserve; r.Max.Memory == 0 || r.Max.Memory > most {
 		r.Max.Memory = max(most, MinMemory)

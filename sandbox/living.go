@@ -27,6 +27,7 @@ type living struct {
 	s      *Sandboxes
 	box    *box
 	tenant string
+	client string // id of the key that made it
 	events *sandboxLog
 	turn   chan struct{} // holds one token: whoever has it changes the state
 	wake   chan struct{} // cap 1: times have changed
@@ -50,7 +51,7 @@ type ending struct {
 // live starts to keep a sandbox's time.
 func (s *Sandboxes) live(b *box, rec Sandbox) *living {
 	ctx, stop := context.WithCancel(context.WithoutCancel(s.e.ctx))
-	l := &living{s: s, box: b, tenant: rec.Tenant, events: newSandboxLog(), turn: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+	l := &living{s: s, box: b, tenant: rec.Tenant, client: rec.Client, events: newSandboxLog(), turn: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		stop: stop, gone: make(chan struct{}), rec: rec, lastUse: time.Now()}
 	l.turn <- struct{}{}
 	s.e.wg.Go(func() { l.keep(ctx) })

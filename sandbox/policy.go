@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Policy is what the operator allows. The zero value allows everything.
@@ -13,6 +14,7 @@ type Policy struct {
 	Default   Limits               // where a caller asks for nothing; zero fields: the recipe's
 	Languages []string             // names of the recipes that may run; nil: all
 	Runtimes  []string             // names of the runtimes that may be used; nil: all
+	Sandboxes SandboxPolicy        // for sandboxes that live on
 	Keys      map[string]KeyPolicy // what differs for some keys: by their ids or, where no id is there, by their names
 }
 
@@ -22,18 +24,40 @@ type KeyPolicy struct {
 	Languages  []string // in place of Policy.Languages
 	MaxRunning int      // sandboxes at once; zero: only the engine's own bound
 	MaxQueue   int      // executions that wait; zero: only the engine's own bound
+
+	MaxSandboxes int // that live on at once; zero: only the engine's own bound
+}
+
+// SandboxPolicy is what the operator allows to sandboxes that live on. Zero fields are as below.
+type SandboxPolicy struct {
+	Max        SandboxLimits // the most a caller can ask for; zero fields: no maximum
+	Default    SandboxLimits // where a caller asks for nothing; zero fields: [DefaultSandboxLimits]
+	Timeout    time.Duration // a sandbox's time where its caller does not say; zero: [DefaultSandboxTimeout]
+	MaxTimeout time.Duration // the most a caller can ask for; zero: no bound, and sandboxes may live for ever
+}
+
+// withDefaults fills in what is not set.
+func (p SandboxPolicy) withDefaults() SandboxPolicy {
+	p.Default, _ = p.Default.Resolve(DefaultSandboxLimits(), SandboxLimits{})
+	p.Timeout = cmp.Or(p.Timeout, DefaultSandboxTimeout)
+	if p.MaxTimeout > 0 {
+		p.Timeout = min(p.Timeout, p.MaxTimeout)
+	}
+	return p
 }
 
 // Rules are a [Policy] as it binds one client.
 type Rules struct {
 	Max, Default        Limits
 	Languages, Runtimes []string // nil: all
+	Sandboxes           SandboxPolicy
+	MaxSandboxes        int // zero: only the engine's own bound
 	ClientBounds
 }
 
 // For returns the rules for the key with this id and name.
 func (p *Policy) For(id, name string) Rules {
-	r := Rules{Max: p.Max, Default: p.Default, Languages: p.Languages, Runtimes: p.Runtimes}
+	r := Rules{Max: p.Max, Default: p.Default, Languages: p.Languages, Runtimes: p.Runtimes, Sandboxes: p.Sandboxes}
 	k, ok := p.Keys[id]
 	if !ok && name != "" {
 		k, ok = p.Keys[name]
@@ -47,6 +71,7 @@ func (p *Policy) For(id, name string) Rules {
 	if k.Languages != nil {
 		r.Languages = k.Languages
 	}
+	r.MaxSandboxes = k.MaxSandboxes
 	r.ClientBounds = ClientBounds{MaxRunning: k.MaxRunning, MaxQueue: k.MaxQueue}
 	return r
 }

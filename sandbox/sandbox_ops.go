@@ -14,10 +14,7 @@ func (s *Sandboxes) SetTimeout(ctx context.Context, tenant string, id ID, d time
 	if err != nil {
 		return Sandbox{}, err
 	}
-	if d < 0 || d > maxTimeout {
-		return Sandbox{}, invalid("TIMEOUT_OUT_OF_RANGE", "timeout", "must be from 0 (never) to 365 days")
-	}
-	if err := s.boundTimeout(&d); err != nil {
+	if err := l.rules().allowTimeout(d); err != nil {
 		return Sandbox{}, err
 	}
 	return l.change(ctx, op, func(rec *Sandbox) error {
@@ -27,6 +24,12 @@ func (s *Sandboxes) SetTimeout(ctx context.Context, tenant string, id ID, d time
 		}
 		return nil
 	})
+}
+
+// rules returns what the operator allows to the key that made the sandbox.
+func (l *living) rules() *SandboxPolicy {
+	r := l.s.e.rules(l.client)
+	return &r.Sandboxes
 }
 
 // SetLimits changes limits of a sandbox that runs; zero fields stay as they are. Open files are those of processes that
@@ -44,7 +47,7 @@ func (s *Sandboxes) SetLimits(ctx context.Context, tenant string, id ID, want Sa
 		return Sandbox{}, invalid("LIMIT_FIXED", "limits.openFiles", "cannot be changed once the sandbox runs")
 	}
 	return l.change(ctx, op, func(rec *Sandbox) error {
-		limits, clamped := want.Resolve(rec.Limits, s.o.Policy)
+		limits, clamped := want.Resolve(rec.Limits, l.rules().Max)
 		if err := l.resize(limits); err != nil {
 			if back := l.resize(rec.Limits); back != nil {
 				s.e.log.Error("the limits of a sandbox are half changed", "id", rec.ID, "err", back)
@@ -91,10 +94,7 @@ func (s *Sandboxes) Resume(ctx context.Context, tenant string, id ID, timeout *t
 		return Sandbox{}, err
 	}
 	if timeout != nil {
-		if *timeout < 0 || *timeout > maxTimeout {
-			return Sandbox{}, invalid("TIMEOUT_OUT_OF_RANGE", "timeout", "must be from 0 (never) to 365 days")
-		}
-		if err := s.boundTimeout(timeout); err != nil {
+		if err := l.rules().allowTimeout(*timeout); err != nil {
 			return Sandbox{}, err
 		}
 	}

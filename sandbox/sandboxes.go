@@ -29,13 +29,8 @@ type SandboxJournal interface {
 
 // SandboxOptions configure the sandboxes that live on. Without a Journal there are none.
 type SandboxOptions struct {
-	Journal  SandboxJournal
-	Max      int           // how many can live at once; default 256
-	Defaults SandboxLimits // default: [DefaultSandboxLimits]
-	Policy   SandboxLimits // the most a caller can ask for; zero fields: no maximum
-	Timeout  time.Duration // default of a sandbox's time; default [DefaultSandboxTimeout]
-	// MaxTimeout bounds what a caller can ask for; 0: no bound, and sandboxes may live for ever.
-	MaxTimeout time.Duration
+	Journal SandboxJournal
+	Max     int // how many can live at once; default 256
 	// MemoryFree returns the bytes that programs could still use on this host; nil: not asked.
 	MemoryFree func() (int64, error)
 	// MemoryFloor is what must be left of it to open another sandbox; default 512 MiB.
@@ -47,12 +42,6 @@ type SandboxOptions struct {
 func (o SandboxOptions) withDefaults() SandboxOptions {
 	if o.Max == 0 {
 		o.Max = 256
-	}
-	if o.Defaults == (SandboxLimits{}) {
-		o.Defaults = DefaultSandboxLimits()
-	}
-	if o.Timeout == 0 {
-		o.Timeout = DefaultSandboxTimeout
 	}
 	if o.MemoryFloor == 0 {
 		o.MemoryFloor = 512 << 20
@@ -123,14 +112,17 @@ func (s *Sandboxes) record(r CreateSandbox) (Sandbox, error) {
 	if r.Image != "" && r.Image != hostImage {
 		return Sandbox{}, &Error{Op: op, Kind: KindInvalid, Reason: "UNKNOWN_IMAGE", Field: "image", Msg: fmt.Sprintf("no image %q here; there is %q", r.Image, hostImage)}
 	}
-	name := s.e.o.Runtime.Info().Name
+	rules, name := s.e.rules(r.Client), s.e.o.Runtime.Info().Name
 	if r.Runtime != "" && r.Runtime != name {
 		return Sandbox{}, &Error{Op: op, Kind: KindInvalid, Reason: "UNKNOWN_RUNTIME", Field: "runtime", Msg: fmt.Sprintf("no runtime %q here; this daemon has %q", r.Runtime, name)}
+	}
+	if rules.Runtimes != nil && !slices.Contains(rules.Runtimes, name) {
+		return Sandbox{}, &Error{Op: op, Kind: KindDenied, Reason: "RUNTIME_NOT_ALLOWED", Field: "runtime", Msg: fmt.Sprintf("the operator does not allow %q for this key", name)}
 	}
 	rec := Sandbox{
 		ID: NewID(), Tenant: r.Tenant, Client: r.Client, RequestID: r.RequestID, BodyHash: sandboxHash(&r),
 		Image: hostImage, Runtime: name, State: SandboxCreating, Labels: maps.Clone(r.Labels), Metadata: maps.Clone(r.Metadata), Env: maps.Clone(r.Env),
-		User: r.User, Workdir: r.Workdir, Timeout: s.o.Timeout, IdleTimeout: r.IdleTimeout, CreatedAt: time.Now().UTC(),
+		User: r.User, Workdir: r.Workdir, Timeout: rules.Sandboxes.Timeout, IdleTimeout: r.IdleTimeout, CreatedAt: time.Now().UTC(),
 	}
 	if rec.User == "" {
 		rec.User = "user"
@@ -138,19 +130,22 @@ func (s *Sandboxes) record(r CreateSandbox) (Sandbox, error) {
 	if r.Timeout != nil {
 		rec.Timeout = *r.Timeout
 	}
-	if err := s.boundTimeout(&rec.Timeout); err != nil {
+	if err := rules.Sandboxes.allowTimeout(rec.Timeout); err != nil {
 		return Sandbox{}, err
 	}
-	rec.Limits, rec.Clamped = r.Limits.Resolve(s.o.Defaults, s.o.Policy)
+	rec.Limits, rec.Clamped = r.Limits.Resolve(rules.Sandboxes.Default, rules.Sandboxes.Max)
 	return rec, nil
 }
 
 // hostImage is the image of the host's own files.
 const hostImage = "host"
 
-// boundTimeout refuses a time beyond the policy's.
-func (s *Sandboxes) boundTimeout(t *time.Duration) error {
-	if most := s.o.MaxTimeout; most > 0 && (*t == 0 || *t > most) {
+// allowTimeout refuses a time beyond the policy's.
+func (p *SandboxPolicy) allowTimeout(t time.Duration) error {
+	switch most := p.MaxTimeout; {
+	case t < 0 || t > maxTimeout:
+		return invalid("TIMEOUT_OUT_OF_RANGE", "timeout", "must be from 0 (never) to 365 days")
+	case most > 0 && (t == 0 || t > most):
 		return invalid("TIMEOUT_OUT_OF_RANGE", "timeout", fmt.Sprintf("this server lets a sandbox live for at most %s at a time", most))
 	}
 	return nil
@@ -205,7 +200,7 @@ func (s *Sandboxes) known(ctx context.Context, rec Sandbox) (Sandbox, error) {
 
 // create opens the sandbox of rec.
 func (s *Sandboxes) create(ctx context.Context, rec Sandbox) (Sandbox, error) {
-	if err := s.admit(); err != nil {
+	if err := s.admit(rec.Client); err != nil {
 		return Sandbox{}, err
 	}
 	l, err := s.open(ctx, rec)
@@ -230,8 +225,8 @@ func (s *Sandboxes) create(ctx context.Context, rec Sandbox) (Sandbox, error) {
 	return l.snapshot(), nil
 }
 
-// admit takes a place for one more sandbox.
-func (s *Sandboxes) admit() error {
+// admit takes a place for one more sandbox of client.
+func (s *Sandboxes) admit(client string) error {
 	const op, retry = "sandbox.Create", 5 * time.Second
 	if s.o.DiskFree != nil {
 		if free, err := s.o.DiskFree(); err != nil {
@@ -247,9 +242,12 @@ func (s *Sandboxes) admit() error {
 			return &Error{Op: op, Kind: KindExhausted, Reason: "MEMORY_FLOOR", Msg: "the server is low on memory; end a sandbox or try again later", RetryAfter: retry}
 		}
 	}
+	most := s.e.rules(client).MaxSandboxes
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
+	case most > 0 && s.ofLocked(client) >= most:
+		return &Error{Op: op, Kind: KindExhausted, Reason: "TOO_MANY_SANDBOXES", Msg: fmt.Sprintf("%d sandboxes of this key live, the most it may have; end one", most), RetryAfter: retry}
 	case s.closed:
 		return &Error{Op: op, Kind: KindUnavailable, Reason: "DRAINING", Msg: "the daemon is stopping; try again"}
 	case len(s.byID)+s.opening >= s.o.Max:
@@ -257,6 +255,17 @@ func (s *Sandboxes) admit() error {
 	}
 	s.opening++
 	return nil
+}
+
+// ofLocked counts the living sandboxes of a client; s.mu is held.
+func (s *Sandboxes) ofLocked(client string) int {
+	n := 0
+	for _, l := range s.byID {
+		if l.client == client {
+			n++
+		}
+	}
+	return n
 }
 
 // open journals rec, opens its box and its session, and journals that it runs.

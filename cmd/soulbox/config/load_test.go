@@ -51,7 +51,9 @@ func TestDefaults(t *testing.T) {
 	e := load(t, Input{Defaults: map[string]string{"state_dir": "/s", "cache_dir": "/c"}})
 	want := Config{Listen: "127.0.0.1:4444", StateDir: "/s", CacheDir: "/c", Drain: 10 * time.Second, MaxQueue: 1000, MaxSandboxes: 256, DiskFloor: 512 << 20,
 		LogFormat: "text", Policy: sandbox.Policy{Keys: map[string]sandbox.KeyPolicy{}, Max: sandbox.Limits{WallTime: 10 * time.Minute, CPUTime: 10 * time.Minute,
-			Memory: 4 << 30, Processes: 1024, OpenFiles: 4096, FileSize: 1 << 30, Disk: 1 << 30, Inodes: 100_000, Output: 32 << 20}}}
+			Memory: 4 << 30, Processes: 1024, OpenFiles: 4096, FileSize: 1 << 30, Disk: 1 << 30, Inodes: 100_000, Output: 32 << 20},
+			Sandboxes: sandbox.SandboxPolicy{Timeout: time.Hour, Default: sandbox.DefaultSandboxLimits(),
+				Max: sandbox.SandboxLimits{Memory: 4 << 30, Processes: 4096, OpenFiles: 1 << 20, Disk: 20 << 30}}}}
 	if d := cmp.Diff(want, e.Config); d != "" {
 		t.Errorf("defaults (-want +got):\n%s", d)
 	}
@@ -134,6 +136,19 @@ file_size = "1B"
 disk = 1
 inodes = 1
 output = 1
+[sandbox]
+timeout = "2h"
+max_timeout = "24h"
+[sandbox.max]
+memory = "8GiB"
+processes = 0
+open_files = 70000
+disk = "40GiB"
+[sandbox.default]
+memory = "1GiB"
+processes = 100
+open_files = 1024
+disk = "1GiB"
 [retention]
 max_age = "720h"
 max_count = 10

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/soulbox/soulbox/sandbox"
@@ -44,6 +45,7 @@ func Settings() []Setting[Config] {
 	},
 		limitSettings("policy.max", "max", "the most a caller can ask for: ", true, func(c *Config) *sandbox.Limits { return &c.Policy.Max }),
 		limitSettings("policy.default", "default", "in place of the language's own default: ", false, func(c *Config) *sandbox.Limits { return &c.Policy.Default }),
+		sandboxSettings(),
 		[]Setting[Config]{
 			{Key: "policy.languages", Flag: "languages", Unset: "all", Live: true, Value: list(func(c *Config) *[]string { return &c.Policy.Languages }),
 				Help: "`NAMES` of the languages that may be used"},
@@ -69,6 +71,8 @@ func KeySettings() []Setting[sandbox.KeyPolicy] {
 			Help: "languages that this key may use, in place of `policy.languages`"},
 		Setting[key]{Key: "max_running", Unset: "no bound of its own", Live: true, Value: count(func(k *key) *int { return &k.MaxRunning }, 1, 1_000_000),
 			Help: "sandboxes of this key at once"},
+		Setting[key]{Key: "max_sandboxes", Unset: "no bound of its own", Live: true, Value: count(func(k *key) *int { return &k.MaxSandboxes }, 1, 1_000_000),
+			Help: "sandboxes of this key that live on"},
 		Setting[key]{Key: "max_queue", Unset: "no bound of its own", Live: true, Value: count(func(k *key) *int { return &k.MaxQueue }, 1, 1_000_000),
 			Help: "executions of this key that may wait"})
 }
@@ -113,6 +117,51 @@ func limitSettings[C any](table, flag, help string, withDefault bool, at func(*C
 		settings[i] = s
 	}
 	return settings
+}
+
+// sandboxSettings returns the settings of sandboxes that live on.
+func sandboxSettings() []Setting[Config] {
+	type limits = sandbox.SandboxLimits
+	standard := sandbox.DefaultSandboxLimits()
+	fields := []struct {
+		key, flag, most, help string
+		standard              int64
+		bytes                 bool
+		low                   int64
+		at                    func(*limits) *int64
+	}{
+		{"memory", "memory", "4GiB", "`SIZE` of the memory of all its processes", standard.Memory, true, 16 << 20, func(l *limits) *int64 { return &l.Memory }},
+		{"processes", "processes", "4096", "`NUMBER` of its processes and threads at once", standard.Processes, false, 1, func(l *limits) *int64 { return &l.Processes }},
+		{"open_files", "open-files", "1048576", "`NUMBER` of open files of one process", standard.OpenFiles, false, 1, func(l *limits) *int64 { return &l.OpenFiles }},
+		{"disk", "disk", "20GiB", "`SIZE` of what it has written", standard.Disk, true, 1 << 20, func(l *limits) *int64 { return &l.Disk }},
+	}
+	all := []Setting[Config]{
+		{Key: "sandbox.timeout", Flag: "sandbox-timeout", Default: "1h", Live: true,
+			Value: duration(func(c *Config) *time.Duration { return &c.Policy.Sandboxes.Timeout }, time.Second),
+			Help:  "`TIME` that a sandbox lives where its creator does not say"},
+		{Key: "sandbox.max_timeout", Flag: "sandbox-max-timeout", Unset: "no bound", Live: true,
+			Value: duration(func(c *Config) *time.Duration { return &c.Policy.Sandboxes.MaxTimeout }, time.Second),
+			Help:  "`TIME` that a caller can ask for at once; without it sandboxes may live for ever"},
+	}
+	for _, l := range fields {
+		s := Setting[Config]{Key: "sandbox.max." + l.key, Flag: "sandbox-max-" + l.flag, Live: true, Default: l.most,
+			Help: "of a sandbox that lives on, the most its creator can ask for: " + l.help + "; 0 is no maximum"}
+		at := func(c *Config) *int64 { return l.at(&c.Policy.Sandboxes.Max) }
+		if s.Value = zeroUnsets(count(at, l.low, math.MaxInt64)); l.bytes {
+			s.Value = zeroUnsets(size(at, l.low))
+		}
+		all = append(all, s)
+	}
+	for _, l := range fields {
+		s := Setting[Config]{Key: "sandbox.default." + l.key, Flag: "sandbox-default-" + l.flag, Live: true, Default: strconv.FormatInt(l.standard, 10),
+			Help: "of a sandbox that lives on, where its creator does not say: " + l.help}
+		at := func(c *Config) *int64 { return l.at(&c.Policy.Sandboxes.Default) }
+		if s.Value = count(at, l.low, math.MaxInt64); l.bytes {
+			s.Value, s.Default = size(at, l.low), showSize(l.standard)
+		}
+		all = append(all, s)
+	}
+	return all
 }
 
 // limitKey returns the last part of the keys of a limit.
