@@ -46,7 +46,7 @@ type LoadResult struct {
 func Load(ctx context.Context, c *Client, o LoadOptions) LoadResult {
 	o = o.withDefaults()
 	l := &load{client: c, result: LoadResult{Executions: o.N, Wrong: []string{}, Failed: []string{}, Verdicts: map[string]int{}}}
-	order := rand.New(rand.NewPCG(o.Seed, 0)).Perm(o.N)
+	order := rand.New(rand.NewPCG(o.Seed, 0)).Perm(o.N) //nolint:gosec // an order that can be repeated, not a secret
 	jobs := make(chan Program)
 	var wg sync.WaitGroup
 	start := time.Now()

@@ -72,7 +72,7 @@ func LoadFiles(files ...string) (*Catalog, error) {
 
 // each puts the file's name before every one of the problems that err joins.
 func each(file string, err error) error {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // a wrapped one is one problem
+	joined, ok := err.(interface{ Unwrap() []error }) // and not errors.As: what is wrapped is one problem
 	if !ok {
 		return fmt.Errorf("%s: %w", file, err)
 	}

@@ -33,7 +33,7 @@ func (e *Engine) run(ctx context.Context, a *active, recipe *images.Recipe) {
 	if b != nil {
 		defer e.dismantle(ctx, b)
 	}
-	x := a.update(func(x *Execution) { e.concludeLocked(x, a, err, ctx) })
+	x := a.update(func(x *Execution) { e.concludeLocked(ctx, x, a, err) })
 	if x.Verdict == VerdictInternal {
 		e.log.Error("execution failed inside", "id", x.ID, "lang", x.Language, "runtime", x.Runtime, "err", err)
 	}
@@ -61,8 +61,8 @@ func (e *Engine) dismantle(ctx context.Context, b *box) {
 	}
 }
 
-// conclude fills in what remains of a record; a.mu is held.
-func (e *Engine) concludeLocked(x *Execution, a *active, err error, ctx context.Context) {
+// concludeLocked fills in what remains of a record; a.mu is held.
+func (e *Engine) concludeLocked(ctx context.Context, x *Execution, a *active, err error) {
 	x.State, x.EndedAt = StateDone, time.Now().UTC()
 	stopped := a.cancel || ctx.Err() != nil
 	switch bad, refused := errors.AsType[*Error](err); {

@@ -43,7 +43,7 @@ func TestConclude(t *testing.T) {
 				stop()
 			}
 			x := &Execution{State: StateRunning, Step: c.step}
-			(&Engine{}).concludeLocked(x, &active{cancel: c.cancel}, c.err, ctx)
+			(&Engine{}).concludeLocked(ctx, x, &active{cancel: c.cancel}, c.err)
 			if diff := cmp.Diff(c.want, x.Step); diff != "" {
 				t.Errorf("step differs (-want +got):\n%s", diff)
 			}

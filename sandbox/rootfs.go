@@ -120,7 +120,7 @@ func diskUsed(ctx context.Context, upper string, most int) (bytes int64, more bo
 			return context.Cause(ctx)
 		}
 		if err != nil {
-			return nil // it vanished meanwhile
+			return nil //nolint:nilerr // it vanished meanwhile
 		}
 		if seen++; seen > most {
 			more = true

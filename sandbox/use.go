@@ -21,7 +21,7 @@ type Use struct {
 	agent *client.Client
 }
 
-// What goes on in a sandbox has the types of its agent's client.
+//nolint:revive // What goes on in a sandbox has the types of its agent's client, all of them described there.
 type (
 	ProcessSpec   = client.ProcessSpec
 	ProcessEvent  = client.ProcessEvent

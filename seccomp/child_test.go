@@ -60,7 +60,7 @@ func installInherited() error {
 	}
 	// A kernel without the filter succeeds in this.
 	if errno := call(unix.SYS_PERSONALITY, [6]uint64{0x20000}); errno != syscall.EPERM {
-		return fmt.Errorf("the filter is not in force: personality(UNAME26) = %v, want EPERM", errno)
+		return fmt.Errorf("the filter is not in force: personality(UNAME26) = %w, want EPERM", errno)
 	}
 	return nil
 }
@@ -93,7 +93,7 @@ func tryFiltered(r io.Reader) error {
 	var errs []error
 	for _, t := range tries {
 		if got := call(t.Number, t.Args); got != t.Want {
-			errs = append(errs, fmt.Errorf("%s: call %d with %#x = %d (%v), want %d (%v)", t.Name, t.Number, t.Args, got, got, t.Want, t.Want))
+			errs = append(errs, fmt.Errorf("%s: call %d with %#x = %d (%w), want %d (%w)", t.Name, t.Number, t.Args, int(got), got, int(t.Want), t.Want))
 		}
 	}
 	return errors.Join(errs...)

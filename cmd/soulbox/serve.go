@@ -111,7 +111,7 @@ func superviseServe(c *cli.Context) (err error) {
 		}
 	}()
 	return supervise(c, cfg.StateDir, func() ([]*os.File, error) {
-		tcp, err := listenTCP(cfg.Listen)
+		tcp, err := listenTCP(c.Context, cfg.Listen)
 		if err != nil || socket == "" {
 			return []*os.File{tcp}, err
 		}
@@ -125,8 +125,8 @@ func superviseServe(c *cli.Context) (err error) {
 }
 
 // listenTCP opens a listening socket that can be inherited.
-func listenTCP(address string) (*os.File, error) {
-	l, err := net.Listen("tcp", address)
+func listenTCP(ctx context.Context, address string) (*os.File, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("--listen: %w", err)
 	}
@@ -217,7 +217,7 @@ func listenAndDrain(ctx context.Context, e *engine, listeners []net.Listener, h 
 		err = errors.Join(err, srv.Close())
 	}
 	for range listeners {
-		<-failed // http.ErrServerClosed
+		<-failed //nolint:errcheck // http.ErrServerClosed
 	}
 	return err
 }

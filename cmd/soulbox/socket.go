@@ -89,7 +89,7 @@ func removeStale(path string) error {
 	if info.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("%s is there and is no socket: remove it, or choose another path", path)
 	}
-	conn, err := net.DialTimeout("unix", path, probeTime)
+	conn, err := net.DialTimeout("unix", path, probeTime) //nolint:noctx // it has its own, short bound
 	if err == nil {
 		return errors.Join(fmt.Errorf("%s: %w: stop that process, or choose another path", path, errSocketInUse), conn.Close())
 	}

@@ -38,7 +38,7 @@ func (s Secret) Reveal() string { return s.s }
 func (s Secret) String() string { return redacted }
 
 // Format implements [fmt.Formatter], so that no verb prints the key.
-func (s Secret) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
 // LogValue implements [slog.LogValuer].
 func (s Secret) LogValue() slog.Value { return slog.StringValue(redacted) }

@@ -253,7 +253,7 @@ func (r *run) fileFull() bool {
 			return fs.SkipAll
 		}
 		if err != nil || !d.Type().IsRegular() {
-			return nil // what cannot be read is not looked at
+			return nil //nolint:nilerr // what cannot be read is not looked at
 		}
 		if info, err := d.Info(); err == nil && uint64(info.Size()) == limit {
 			full = true

@@ -65,7 +65,7 @@ func New(ctx context.Context, o Options) (_ *Runtime, err error) {
 		return nil, fmt.Errorf("use the helper's socket: %w", err)
 	}
 	// Not CommandContext: the helper lives until Close.
-	cmd := exec.Command("/proc/self/fd/4")
+	cmd := exec.Command("/proc/self/fd/4") //nolint:noctx // see above
 	cmd.Args = []string{"soulbox-helper"}
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	cmd.Stderr = os.Stderr

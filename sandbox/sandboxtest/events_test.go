@@ -2,6 +2,7 @@ package sandboxtest_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -195,7 +196,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := p.Engine.Start(t.Context(), c.request)
-			e, ok := err.(*sandbox.Error)
+			e, ok := errors.AsType[*sandbox.Error](err)
 			if !ok || e.Kind != c.kind || e.Field != c.field {
 				t.Errorf("Start = %v, want kind %d at %s", err, c.kind, c.field)
 			}

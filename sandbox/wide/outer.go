@@ -122,7 +122,7 @@ func closeAll(files []*os.File) {
 
 // startInner starts this executable as PID 1 of new namespaces, where it waits on files[0].
 func startInner(files []*os.File) (*exec.Cmd, error) {
-	cmd := exec.Command("/proc/self/exe")
+	cmd := exec.Command("/proc/self/exe") //nolint:noctx // it is to end when it has taken everything apart, not before
 	cmd.Args = []string{InnerName}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.ExtraFiles = files
