@@ -11,17 +11,19 @@ import (
 	"github.com/soulbox/soulbox/sandbox"
 )
 
-// Journal is a [sandbox.Journal] in memory. Err, when set, is what every write answers: for failure injection.
+// Journal is a [sandbox.Journal] and a [sandbox.SandboxJournal] in memory. Err, when set, is what every write answers:
+// for failure injection.
 type Journal struct {
-	mu    sync.Mutex
-	rows  map[sandbox.ID]sandbox.Execution
-	boxes map[sandbox.ID]sandbox.BoxRecord
-	err   error
+	mu     sync.Mutex
+	rows   map[sandbox.ID]sandbox.Execution
+	boxes  map[sandbox.ID]sandbox.BoxRecord
+	living map[sandbox.ID]sandbox.Sandbox // those that have ended, too
+	err    error
 }
 
 // NewJournal returns an empty journal.
 func NewJournal() *Journal {
-	return &Journal{rows: map[sandbox.ID]sandbox.Execution{}, boxes: map[sandbox.ID]sandbox.BoxRecord{}}
+	return &Journal{rows: map[sandbox.ID]sandbox.Execution{}, boxes: map[sandbox.ID]sandbox.BoxRecord{}, living: map[sandbox.ID]sandbox.Sandbox{}}
 }
 
 // Fail makes every following write answer err; nil ends that.

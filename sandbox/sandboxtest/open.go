@@ -21,6 +21,8 @@ type Parts struct {
 	Journal *Journal
 	Cgroups *cgroups.Tree
 	RunDir  string
+
+	StateDir string
 }
 
 // Open assembles an engine from real parts inside the wide namespace of [Main] and waits until it is ready. The test's
@@ -48,13 +50,14 @@ func Open(t testing.TB, change func(*sandbox.Options)) *Parts {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Parts{Journal: NewJournal(), Cgroups: tree, RunDir: s.RunDir}
+	p := &Parts{Journal: NewJournal(), Cgroups: tree, RunDir: s.RunDir, StateDir: s.StateDir}
 	o := sandbox.Options{
 		Version: "test", Runtime: rt, Journal: p.Journal, Cgroups: tree, Catalog: catalog,
 		IDs:    sandbox.NewIDPool(s.Lock, sandbox.Blocks(s.Range.Count)),
 		Host:   images.HostOptions{Languages: catalog.Names()},
-		RunDir: s.RunDir, CacheDir: cacheDir(s.StateDir), Assets: assets.Open,
+		RunDir: s.RunDir, StateDir: s.StateDir, CacheDir: cacheDir(s.StateDir), Assets: assets.Open,
 		Admission: sandbox.AdmissionOptions{Memory: 8 << 30},
+		Sandboxes: sandbox.SandboxOptions{Journal: p.Journal},
 		Logger:    slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	if o.ProgramFilter, err = rt.Compile(ctx, "program"); err != nil {
