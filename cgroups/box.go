@@ -143,6 +143,14 @@ func (b *Box) ResizeSlot(name string, l Limits) error {
 	return nil
 }
 
+// SlotStats reads the counters of a slot that exists.
+func (b *Box) SlotStats(name string) (Stats, error) {
+	if err := checkName("slot", name); err != nil {
+		return Stats{}, err
+	}
+	return (&Group{d: b.user.d, rel: path.Join(b.user.rel, name)}).Stats()
+}
+
 // Slots returns the names of the slots whose groups are there.
 func (b *Box) Slots() ([]string, error) { return b.user.d.children(b.user.rel) }
 

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"syscall"
@@ -158,8 +159,10 @@ func (l *living) keep(ctx context.Context) {
 
 // deathReason says why the agent of a sandbox may have died.
 func (l *living) deathReason() string {
-	if st, err := l.box.cg.Group().Stats(); err == nil && st.OOMKills > 0 {
-		return "it ended by itself, out of memory"
+	for _, read := range []func() (cgroups.Stats, error){l.box.cg.Agent().Stats, l.sessionStats} {
+		if st, err := read(); err == nil && st.OOMKills > 0 {
+			return "it ended by itself, out of memory"
+		}
 	}
 	return "it ended by itself"
 }
@@ -302,6 +305,9 @@ func (l *living) freeze(ctx context.Context, on bool) error {
 	}
 }
 
+// sessionStats reads the counters of the session's own group: only there cgroup v1 counts who was killed for memory.
+func (l *living) sessionStats() (cgroups.Stats, error) { return l.box.cg.SlotStats(sessionSlot) }
+
 // Stats is what a sandbox uses.
 type Stats struct {
 	At             time.Time
@@ -325,10 +331,12 @@ func (l *living) stats(ctx context.Context) (Stats, error) {
 	out := Stats{At: time.Now().UTC(), MemoryLimit: rec.Limits.Memory, ProcessLimit: rec.Limits.Processes, Disk: l.disk, DiskLimit: rec.Limits.Disk}
 	l.mu.Unlock()
 	has := l.s.e.o.Cgroups.Enforced()
-	var st cgroups.Stats
+	var st, session cgroups.Stats
 	if has.Memory || has.CPUTime || has.Pids {
-		var err error
-		if st, err = l.box.cg.User().Stats(); err != nil {
+		var err, err2 error
+		st, err = l.box.cg.User().Stats()
+		session, err2 = l.sessionStats()
+		if err := errors.Join(err, err2); err != nil {
 			return Stats{}, fmt.Errorf("read counters of sandbox %s: %w", rec.ID, err)
 		}
 	}
@@ -344,7 +352,7 @@ func (l *living) stats(ctx context.Context) (Stats, error) {
 		out.CPUUser, out.CPUSystem = st.CPUUser, st.CPUSystem
 	}
 	if has.Memory {
-		out.Memory, out.MemoryPeak, out.OOMKills = st.MemoryCurrent, st.MemoryPeak, st.OOMKills
+		out.Memory, out.MemoryPeak, out.OOMKills = st.MemoryCurrent, st.MemoryPeak, session.OOMKills
 	}
 	if has.Pids {
 		out.Processes, out.ThrottledForks = max(st.PidsCurrent-1, 0), st.PidsMaxEvents // without the launcher
