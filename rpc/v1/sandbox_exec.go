@@ -50,7 +50,8 @@ func (b *SandboxService) Exec(ctx context.Context, m *pb.ExecRequest) (*pb.ExecR
 		return nil, err
 	}
 	defer use.Close()
-	pid, err := use.Launch(ctx, sandbox.ProcessSpec{Args: args, Env: m.GetEnv(), Dir: m.GetWorkdir(), User: m.GetUser(), Input: m.GetStdin(), Tag: m.GetTag()})
+	pid, err := use.Launch(ctx, sandbox.ProcessSpec{Args: args, Env: m.GetEnv(), Dir: m.GetWorkdir(), User: m.GetUser(), Input: m.GetStdin(), Tag: m.GetTag(),
+		Follow: !m.GetDetach()})
 	if err != nil {
 		return nil, err
 	}

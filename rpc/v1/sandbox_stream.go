@@ -66,7 +66,8 @@ func (x *execStream) begin(ctx context.Context, b *SandboxService, first *pb.Str
 	}
 	if start != nil {
 		x.terminal, x.keep = start.GetTerminal() != nil, start.GetKeep()
-		spec := sandbox.ProcessSpec{Args: args, Env: start.GetEnv(), Dir: start.GetWorkdir(), User: start.GetUser(), Stdin: start.GetStdin(), Tag: start.GetTag()}
+		spec := sandbox.ProcessSpec{Args: args, Env: start.GetEnv(), Dir: start.GetWorkdir(), User: start.GetUser(), Stdin: start.GetStdin(), Tag: start.GetTag(),
+			Follow: true}
 		if x.terminal {
 			spec.Size = terminalSize(start.GetTerminal())
 		}

@@ -32,7 +32,7 @@ func (s *processService) Start(ctx context.Context, req *connect.Request[agentpb
 	}
 	m := req.Msg
 	p, err := sess.start(ctx, startSpec{config: m.GetProcess(), user: basicUser(req.Header().Get("Authorization")), pty: m.GetPty(),
-		tag: m.GetTag(), stdin: m.Stdin == nil || m.GetStdin()})
+		tag: m.GetTag(), stdin: m.Stdin == nil || m.GetStdin(), follow: true})
 	if err != nil {
 		return rpcError(err)
 	}

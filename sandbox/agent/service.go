@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/soulbox/soulbox/sandbox/agent/agentpb"
+	"github.com/soulbox/soulbox/sandbox/agent/fsys"
 )
 
 // service is the RPC face of a [Server].
@@ -225,6 +226,8 @@ func rpcError(err error) error {
 		return err
 	case errors.Is(err, errNoSlot), errors.Is(err, errNoProcess):
 		code = connect.CodeNotFound
+	case errors.Is(err, fsys.ErrUnknownUser):
+		code = connect.CodeUnauthenticated
 	case errors.As(err, &start):
 		code = connect.CodeInvalidArgument
 	case errors.Is(err, errSession):

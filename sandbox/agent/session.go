@@ -59,6 +59,7 @@ type startSpec struct {
 	stdin  bool
 	input  []byte
 	tag    string
+	follow bool // somebody will follow it from the beginning: nothing is to be dropped before
 }
 
 // startError is why a process did not start that is its caller's to mend.
@@ -86,6 +87,9 @@ func (s *session) start(ctx context.Context, spec startSpec) (_ *process, err er
 	}
 	p := &process{config: spec.config, user: who.Name, tag: spec.tag, terminal: spec.pty != nil, output: newTranscript(),
 		ended: make(chan struct{}), quiet: make(chan struct{}), input: io.input}
+	if spec.follow {
+		p.output.hold()
+	}
 	started, err := s.launch(ctx, p, m, io.theirs)
 	if err == nil && started.errno != 0 {
 		err = refusedStart(started, m)

@@ -95,7 +95,8 @@ func (s *sessionService) Launch(ctx context.Context, req *connect.Request[agentp
 		return nil, rpcError(err)
 	}
 	m := req.Msg
-	p, err := sess.start(ctx, startSpec{config: m.GetProcess(), user: m.GetUser(), pty: m.GetPty(), stdin: m.GetStdin(), input: m.GetInput(), tag: m.GetTag()})
+	p, err := sess.start(ctx, startSpec{config: m.GetProcess(), user: m.GetUser(), pty: m.GetPty(), stdin: m.GetStdin(), input: m.GetInput(), tag: m.GetTag(),
+		follow: m.GetFollow()})
 	if err != nil {
 		return nil, rpcError(err)
 	}

@@ -54,6 +54,7 @@ type transcript struct {
 	end       int64 // bytes printed
 	closed    bool
 	followers map[*follower]struct{}
+	held      *follower     // among followers; kept for the first who begins at 0, see hold
 	changed   chan struct{} // closed at every change, and replaced
 }
 
@@ -137,6 +138,9 @@ func (t *transcript) drop(f *follower) {
 	defer t.mu.Unlock()
 	f.stalled = true
 	delete(t.followers, f)
+	if t.held == f {
+		t.held = nil
+	}
 	t.signalLocked()
 }
 
@@ -166,12 +170,25 @@ type follower struct {
 func (t *transcript) follow(offset int64) *follower {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if f := t.held; f != nil && offset == 0 {
+		t.held = nil
+		return f
+	}
 	if offset < 0 || offset > t.end {
 		offset = t.end
 	}
 	f := &follower{t: t, next: max(offset, t.startLocked())}
 	t.followers[f] = struct{}{}
 	return f
+}
+
+// hold keeps the output from its beginning for one who is about to follow it: until then it is as a follower that takes
+// nothing yet.
+func (t *transcript) hold() {
+	f := t.follow(0)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.held = f
 }
 
 func (f *follower) close() {

@@ -161,9 +161,12 @@ type LaunchRequest struct {
 	// Absent: no terminal.
 	Pty *PTY `protobuf:"bytes,3,opt,name=pty,proto3" json:"pty,omitempty"`
 	// Whether standard input stays open; what is in input comes first.
-	Stdin         bool   `protobuf:"varint,4,opt,name=stdin,proto3" json:"stdin,omitempty"`
-	Input         []byte `protobuf:"bytes,5,opt,name=input,proto3" json:"input,omitempty"`
-	Tag           string `protobuf:"bytes,6,opt,name=tag,proto3" json:"tag,omitempty"`
+	Stdin bool   `protobuf:"varint,4,opt,name=stdin,proto3" json:"stdin,omitempty"`
+	Input []byte `protobuf:"bytes,5,opt,name=input,proto3" json:"input,omitempty"`
+	Tag   string `protobuf:"bytes,6,opt,name=tag,proto3" json:"tag,omitempty"`
+	// Its output is followed from the beginning at once: none of it is dropped before that, within the time that followers
+	// have.
+	Follow        bool `protobuf:"varint,7,opt,name=follow,proto3" json:"follow,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -238,6 +241,13 @@ func (x *LaunchRequest) GetTag() string {
 		return x.Tag
 	}
 	return ""
+}
+
+func (x *LaunchRequest) GetFollow() bool {
+	if x != nil {
+		return x.Follow
+	}
+	return false
 }
 
 // LaunchResponse names the process.
@@ -1032,14 +1042,15 @@ const file_soulbox_agent_v1_session_proto_rawDesc = "" +
 	"\tEnvsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x0e\n" +
-	"\fOpenResponse\"\xb3\x01\n" +
+	"\fOpenResponse\"\xcb\x01\n" +
 	"\rLaunchRequest\x120\n" +
 	"\aprocess\x18\x01 \x01(\v2\x16.process.ProcessConfigR\aprocess\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x1e\n" +
 	"\x03pty\x18\x03 \x01(\v2\f.process.PTYR\x03pty\x12\x14\n" +
 	"\x05stdin\x18\x04 \x01(\bR\x05stdin\x12\x14\n" +
 	"\x05input\x18\x05 \x01(\fR\x05input\x12\x10\n" +
-	"\x03tag\x18\x06 \x01(\tR\x03tag\"\"\n" +
+	"\x03tag\x18\x06 \x01(\tR\x03tag\x12\x16\n" +
+	"\x06follow\x18\a \x01(\bR\x06follow\"\"\n" +
 	"\x0eLaunchResponse\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\rR\x03pid\"9\n" +
 	"\rFollowRequest\x12\x10\n" +

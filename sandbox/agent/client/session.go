@@ -89,6 +89,8 @@ type ProcessSpec struct {
 	Stdin bool              // standard input stays open
 	Input []byte            // what it reads first
 	Tag   string
+	// Follow says that its output is followed from the beginning at once: none of it is dropped before that.
+	Follow bool
 }
 
 // TerminalSize is in characters.
@@ -109,7 +111,7 @@ func (c *Client) Launch(ctx context.Context, spec ProcessSpec) (uint32, error) {
 	}
 	req := &agentpb.LaunchRequest{
 		Process: &agentpb.ProcessConfig{Cmd: spec.Args[0], Args: spec.Args[1:], Envs: spec.Env},
-		User:    spec.User, Pty: spec.Size.message(), Stdin: spec.Stdin, Input: spec.Input, Tag: spec.Tag,
+		User:    spec.User, Pty: spec.Size.message(), Stdin: spec.Stdin, Input: spec.Input, Tag: spec.Tag, Follow: spec.Follow,
 	}
 	if spec.Dir != "" {
 		req.Process.Cwd = &spec.Dir
