@@ -107,6 +107,7 @@ func (b *livingBox) run(spec sandbox.ProcessSpec) ran {
 	defer u.Close()
 	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
 	defer cancel()
+	spec.Follow = true
 	pid, err := u.Launch(ctx, spec)
 	if err != nil {
 		b.t.Fatalf("Launch(%q): %v", spec.Args, err)
