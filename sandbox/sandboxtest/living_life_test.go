@@ -130,7 +130,7 @@ func TestSandboxesAreListed(t *testing.T) {
 
 // TestSandboxRequestsAreRefused tries what Create and its kin do not take.
 func TestSandboxRequestsAreRefused(t *testing.T) {
-	p := sandboxtest.Open(t, func(o *sandbox.Options) { o.Sandboxes.MaxTimeout = time.Hour })
+	p := sandboxtest.Open(t, func(o *sandbox.Options) { o.Policy.Sandboxes.MaxTimeout = time.Hour })
 	boxes := p.Engine.Sandboxes()
 	second, day, never := time.Second, 24*time.Hour, time.Duration(0)
 	for _, tt := range []struct {
@@ -204,7 +204,7 @@ func TestSandboxesAreAdmitted(t *testing.T) {
 		o.Sandboxes.Max = 2
 		o.Sandboxes.MemoryFree, o.Sandboxes.MemoryFloor = func() (int64, error) { return memory, nil }, 1<<30
 		o.Sandboxes.DiskFree, o.Sandboxes.DiskFloor = func() (uint64, error) { return disk, nil }, 1<<30
-		o.Sandboxes.Policy = sandbox.SandboxLimits{Memory: 64 * mib, Processes: 50}
+		o.Policy.Sandboxes.Max = sandbox.SandboxLimits{Memory: 64 * mib, Processes: 50}
 	})
 	boxes := p.Engine.Sandboxes()
 	refused := func(reason string) {
