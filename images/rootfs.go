@@ -8,6 +8,19 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
+// Tree returns the root file system that is all of dir: a distribution of its own, whose files belong to ids as sandboxes
+// map them. It is not changed; mountpoints that it lacks belong into a layer over it, see [Mountpoints].
+func Tree(dir string) *RootFS { return &RootFS{Dir: dir, source: dir} }
+
+// Mountpoints returns the directories that a sandbox's mounts need in its root file system, for the recipes of a name each.
+func Mountpoints(languages []string) []string {
+	dirs := []string{"proc", "sys", "dev", "tmp", SoulDir[1:], SoulBinDir[1:], "opt", "opt/soulbox", ToolsDir[1:], LangDir[1:]}
+	for _, l := range languages {
+		dirs = append(dirs, LangDir[1:]+"/"+l)
+	}
+	return dirs
+}
+
 // savedRootFS is how a [RootFS] lies on disk.
 type savedRootFS struct {
 	Dir    string        `json:"dir"`

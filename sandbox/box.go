@@ -82,7 +82,7 @@ func (e *Engine) openBox(ctx context.Context, spec boxSpec) (_ *box, err error) 
 	}
 	root := e.root
 	if spec.sandbox != nil {
-		if root, err = e.makeRoot(b, e.sessionRoot); err != nil {
+		if root, err = e.makeRoot(b, e.boxes.image(spec.sandbox.Image)); err != nil {
 			return nil, err
 		}
 	}

@@ -42,8 +42,8 @@ func (e *Engine) makeRoot(b *box, image *images.RootFS) (_ *images.RootFS, err e
 			return nil, fmt.Errorf("make directories of sandbox %s: %w", b.id, err)
 		}
 	}
-	if err := errors.Join(os.Chown(upper, wideRoot, wideRoot), makeHome(upper, b.block), makeNames(upper, b.id)); err != nil {
-		return nil, fmt.Errorf("own directories of sandbox %s: %w", b.id, err)
+	if err := e.fillUpper(upper, image, b); err != nil {
+		return nil, fmt.Errorf("make the layer of sandbox %s: %w", b.id, err)
 	}
 	if err := os.MkdirAll(root, 0o711); err != nil {
 		return nil, fmt.Errorf("make mountpoint of sandbox %s: %w", b.id, err)
@@ -59,18 +59,44 @@ func (e *Engine) makeRoot(b *box, image *images.RootFS) (_ *images.RootFS, err e
 	return &own, nil
 }
 
+// fillUpper makes what a sandbox's layer has from the start: mountpoints, the user's home, and the sandbox's name.
+func (e *Engine) fillUpper(upper string, image *images.RootFS, b *box) error {
+	if err := os.Chown(upper, wideRoot, wideRoot); err != nil {
+		return err
+	}
+	for _, dir := range images.Mountpoints(e.o.Host.Languages) {
+		if exists(filepath.Join(image.Dir, dir)) {
+			continue
+		}
+		if err := makeOwned(upper, dir); err != nil {
+			return err
+		}
+	}
+	return errors.Join(makeHome(upper, b.block), makeNames(upper, b.id))
+}
+
+// makeOwned makes a directory of the sandbox's root, and those that lead to it.
+func makeOwned(upper, dir string) error {
+	if parent := filepath.Dir(dir); parent != "." && !exists(filepath.Join(upper, parent)) {
+		if err := makeOwned(upper, parent); err != nil {
+			return err
+		}
+	}
+	path := filepath.Join(upper, dir)
+	return errors.Join(os.Mkdir(path, 0o755), os.Chown(path, wideRoot, wideRoot))
+}
+
 // makeHome makes the home directory of the sandbox's own user.
 func makeHome(upper string, block Block) error {
-	home := filepath.Join(upper, "home")
-	user := filepath.Join(home, "user")
+	user := filepath.Join(upper, "home", "user")
 	own := int(block.Base())
-	return errors.Join(os.Mkdir(home, 0o755), os.Chown(home, wideRoot, wideRoot), os.Mkdir(user, 0o755), os.Chown(user, own, own))
+	return errors.Join(makeOwned(upper, "home"), os.Mkdir(user, 0o755), os.Chown(user, own, own))
 }
 
 // makeNames tells the sandbox its own name, without which sudo and others complain.
 func makeNames(upper string, id ID) error {
 	etc := filepath.Join(upper, "etc")
-	if err := errors.Join(os.Mkdir(etc, 0o755), os.Chown(etc, wideRoot, wideRoot)); err != nil {
+	if err := makeOwned(upper, "etc"); err != nil {
 		return err
 	}
 	for name, text := range map[string]string{

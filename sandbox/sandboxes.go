@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -8,8 +9,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/soulbox/soulbox/images"
 )
 
 // SandboxJournal keeps sandboxes that live on. Its methods are as those of [Journal].
@@ -31,6 +35,8 @@ type SandboxJournal interface {
 type SandboxOptions struct {
 	Journal SandboxJournal
 	Max     int // how many can live at once; default 256
+	// Images are root file systems beside the host's, by name.
+	Images map[string]*images.RootFS
 	// MemoryFree returns the bytes that programs could still use on this host; nil: not asked.
 	MemoryFree func() (int64, error)
 	// MemoryFloor is what must be left of it to open another sandbox; default 512 MiB.
@@ -109,8 +115,10 @@ func (s *Sandboxes) Create(ctx context.Context, r CreateSandbox) (Sandbox, error
 // record makes the record of what r asks for.
 func (s *Sandboxes) record(r CreateSandbox) (Sandbox, error) {
 	const op = "sandbox.Create"
-	if r.Image != "" && r.Image != hostImage {
-		return Sandbox{}, &Error{Op: op, Kind: KindInvalid, Reason: "UNKNOWN_IMAGE", Field: "image", Msg: fmt.Sprintf("no image %q here; there is %q", r.Image, hostImage)}
+	image := cmp.Or(r.Image, hostImage)
+	if image != hostImage && s.o.Images[image] == nil {
+		names := append([]string{hostImage}, slices.Sorted(maps.Keys(s.o.Images))...)
+		return Sandbox{}, &Error{Op: op, Kind: KindInvalid, Reason: "UNKNOWN_IMAGE", Field: "image", Msg: fmt.Sprintf("no image %q here; there are %s", image, strings.Join(names, ", "))}
 	}
 	rules, name := s.e.rules(r.Client), s.e.o.Runtime.Info().Name
 	if r.Runtime != "" && r.Runtime != name {
@@ -121,7 +129,7 @@ func (s *Sandboxes) record(r CreateSandbox) (Sandbox, error) {
 	}
 	rec := Sandbox{
 		ID: NewID(), Tenant: r.Tenant, Client: r.Client, RequestID: r.RequestID, BodyHash: sandboxHash(&r),
-		Image: hostImage, Runtime: name, State: SandboxCreating, Labels: maps.Clone(r.Labels), Metadata: maps.Clone(r.Metadata), Env: maps.Clone(r.Env),
+		Image: image, Runtime: name, State: SandboxCreating, Labels: maps.Clone(r.Labels), Metadata: maps.Clone(r.Metadata), Env: maps.Clone(r.Env),
 		User: r.User, Workdir: r.Workdir, Timeout: rules.Sandboxes.Timeout, IdleTimeout: r.IdleTimeout, CreatedAt: time.Now().UTC(),
 	}
 	if rec.User == "" {
@@ -139,6 +147,14 @@ func (s *Sandboxes) record(r CreateSandbox) (Sandbox, error) {
 
 // hostImage is the image of the host's own files.
 const hostImage = "host"
+
+// image returns the root file system of an image that there is.
+func (s *Sandboxes) image(name string) *images.RootFS {
+	if name == hostImage {
+		return s.e.sessionRoot
+	}
+	return s.o.Images[name]
+}
 
 // allowTimeout refuses a time beyond the policy's.
 func (p *SandboxPolicy) allowTimeout(t time.Duration) error {
