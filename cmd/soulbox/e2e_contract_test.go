@@ -60,7 +60,7 @@ func testResultFields(t *testing.T, d *daemon) {
 		"requestId": "", "language": "python", "runtime": "runc", "state": "STATE_DONE", "verdict": "VERDICT_OK", "limitsHit": []any{},
 		"stdout": "1\n", "stderr": "", "stdoutRaw": "", "stderrRaw": "", "stdoutInvalidUtf8": false, "stdoutTruncated": false,
 		"stderrInvalidUtf8": false, "stderrTruncated": false, "exitCode": 0.0, "signal": "", "compile": nil, "clamped": []any{},
-		"unenforced": unenforced, "outputs": []any{}, "detail": "",
+		"unenforced": unenforced, "outputs": []any{}, "outputsExpired": false, "detail": "",
 	}
 	if _, ok := unenforced.([]any); !ok {
 		t.Errorf("unenforced is %v, want a list", unenforced)

@@ -51,9 +51,9 @@ func serveCommand(session *wide.Session) *cli.Command {
 	}
 }
 
-// engineOf returns what a configuration says of the engine.
-func engineOf(e *config.Effective, log *slog.Logger) engineConfig {
-	return engineConfig{cacheDir: e.CacheDir, languagesDir: languagesOf(e), maxQueue: e.MaxQueue, maxRunning: e.MaxRunning, maxSandboxes: e.MaxSandboxes,
+// engineOf returns what a configuration of the user uid says of the engine.
+func engineOf(e *config.Effective, uid int, log *slog.Logger) engineConfig {
+	return engineConfig{cacheDir: e.CacheDir, languagesDir: languagesOf(e, uid), maxQueue: e.MaxQueue, maxRunning: e.MaxRunning, maxSandboxes: e.MaxSandboxes,
 		memory: e.Memory, diskFloor: uint64(e.DiskFloor), drain: e.Drain, policy: e.Policy, retention: e.Retention, strict: e.Strict, lost: exitCrashed, log: log}
 }
 
@@ -152,7 +152,7 @@ func serve(c *cli.Context, s *wide.Session) (err error) {
 	logs.set(cfg.LogLevel, cfg.LogFormat)
 	log := logs.logger()
 	slog.SetDefault(log)
-	first := engineOf(cfg, log)
+	first := engineOf(cfg, s.UID, log)
 	if first.cacheDir, err = filepath.Abs(first.cacheDir); err != nil {
 		return fmt.Errorf("cache directory: %w", err)
 	}
@@ -182,7 +182,7 @@ func serve(c *cli.Context, s *wide.Session) (err error) {
 	r := &reloader{now: cfg, log: log, load: func() (*config.Effective, error) { return loadConfig(c, s.UID) },
 		apply: func(next *config.Effective) {
 			logs.set(next.LogLevel, next.LogFormat)
-			e.configure(engineOf(next, log))
+			e.configure(engineOf(next, s.UID, log))
 		}}
 	var wg sync.WaitGroup
 	wg.Go(func() { r.run(ctx, hup) })

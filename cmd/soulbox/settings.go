@@ -44,7 +44,7 @@ func settingFlags() []cli.Flag {
 
 // userDefaults are the defaults that depend on whose daemon it is, by key.
 func userDefaults(uid int) map[string]string {
-	return map[string]string{"state_dir": defaultStateDir(uid), "cache_dir": defaultCacheDir(uid), "languages_dir": defaultLanguagesDir(uid)}
+	return map[string]string{"state_dir": defaultStateDir(uid), "cache_dir": defaultCacheDir(uid)}
 }
 
 // loadConfig puts together the configuration of a daemon of the user uid from c's flags, the environment and the file.
@@ -63,11 +63,15 @@ func loadConfig(c *cli.Context, uid int) (*config.Effective, error) {
 }
 
 // languagesOf returns the directory of the operator's languages, "" for none: only one that somebody named must exist.
-func languagesOf(e *config.Effective) string {
-	if _, err := os.Stat(e.LanguagesDir); errors.Is(err, fs.ErrNotExist) && e.Sources["languages_dir"].Kind == config.FromDefault {
+func languagesOf(e *config.Effective, uid int) string {
+	if e.Sources["languages_dir"].Kind != config.FromDefault {
+		return e.LanguagesDir
+	}
+	dir := defaultLanguagesDir(uid)
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return ""
 	}
-	return e.LanguagesDir
+	return dir
 }
 
 // configInput is what a configuration of the user uid is put together from beside flags. file is the one that was named;
@@ -75,7 +79,7 @@ func languagesOf(e *config.Effective) string {
 func configInput(uid int, file string) config.Input {
 	in := config.Input{Path: file, Explicit: true, Env: os.LookupEnv, Defaults: userDefaults(uid), Runtimes: []string{runtimeName},
 		Languages: func(e *config.Effective) ([]string, error) {
-			catalog, err := images.LoadDir(languagesOf(e))
+			catalog, err := images.LoadDir(languagesOf(e, uid))
 			if err != nil {
 				return nil, err
 			}
