@@ -45,6 +45,28 @@ func (e *Engine) reap(ctx context.Context, adopted []adoptedBox) error {
 		}
 		e.log.Info("reaped a sandbox of an earlier daemon", "id", id)
 	}
+	if err := e.reapCgroups(ctx, keep); err != nil {
+		return err
+	}
+	if err := e.reapDirectories(keep); err != nil {
+		return err
+	}
+	for _, b := range boxes {
+		if keep[b.ID] {
+			continue
+		}
+		if err := e.closeRecord(ctx, b); err != nil {
+			return fmt.Errorf("reap: %w", err)
+		}
+	}
+	if err := e.o.IDs.Reset(blocks...); err != nil {
+		return fmt.Errorf("reap ids: %w", err)
+	}
+	return nil
+}
+
+// reapCgroups kills what is in the groups of sandboxes and removes them.
+func (e *Engine) reapCgroups(ctx context.Context, keep map[ID]bool) error {
 	names, err := e.o.Cgroups.Boxes()
 	if err != nil {
 		return fmt.Errorf("reap cgroups: %w", err)
@@ -63,20 +85,6 @@ func (e *Engine) reap(ctx context.Context, adopted []adoptedBox) error {
 		if err != nil {
 			return fmt.Errorf("reap cgroup %s: %w", name, err)
 		}
-	}
-	if err := e.reapDirectories(keep); err != nil {
-		return err
-	}
-	for _, b := range boxes {
-		if keep[b.ID] {
-			continue
-		}
-		if err := e.o.Journal.CloseBox(ctx, b); err != nil && KindOf(err) != KindNotFound {
-			return fmt.Errorf("reap: journal the end of sandbox %s: %w", b.ID, err)
-		}
-	}
-	if err := e.o.IDs.Reset(blocks...); err != nil {
-		return fmt.Errorf("reap ids: %w", err)
 	}
 	return nil
 }

@@ -1,17 +1,11 @@
 package sandbox
 
 import (
-	"cmp"
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
-	"time"
 
 	"github.com/soulbox/soulbox/images"
 )
@@ -67,13 +61,6 @@ type Sandboxes struct {
 	byClient map[requestKey]*opening
 }
 
-// opening is a sandbox on its way, for those who ask for it again.
-type opening struct {
-	done chan struct{} // closed when id or err is set
-	id   ID
-	err  error
-}
-
 func newSandboxes(e *Engine, o SandboxOptions) *Sandboxes {
 	return &Sandboxes{e: e, o: o.withDefaults(), byID: map[ID]*living{}, byClient: map[requestKey]*opening{}}
 }
@@ -87,232 +74,6 @@ func (s *Sandboxes) available(op string) error {
 		return &Error{Op: op, Kind: KindUnsupported, Reason: "SANDBOXES_OFF", Msg: "this daemon keeps no sandboxes"}
 	}
 	return nil
-}
-
-// Create opens a sandbox and returns its record once it runs. With a request id that the client used before it returns
-// that sandbox. A caller that goes away without one leaves nothing.
-func (s *Sandboxes) Create(ctx context.Context, r CreateSandbox) (Sandbox, error) {
-	const op = "sandbox.Create"
-	if err := s.available(op); err != nil {
-		return Sandbox{}, err
-	}
-	if r.Tenant == "" {
-		r.Tenant = DefaultTenant
-	}
-	if err := r.Validate(); err != nil {
-		return Sandbox{}, err
-	}
-	rec, err := s.record(r)
-	if err != nil {
-		return Sandbox{}, err
-	}
-	if r.RequestID == "" {
-		return s.create(ctx, rec)
-	}
-	return s.createOnce(ctx, rec)
-}
-
-// record makes the record of what r asks for.
-func (s *Sandboxes) record(r CreateSandbox) (Sandbox, error) {
-	const op = "sandbox.Create"
-	image := cmp.Or(r.Image, hostImage)
-	if image != hostImage && s.o.Images[image] == nil {
-		names := append([]string{hostImage}, slices.Sorted(maps.Keys(s.o.Images))...)
-		return Sandbox{}, &Error{Op: op, Kind: KindInvalid, Reason: "UNKNOWN_IMAGE", Field: "image", Msg: fmt.Sprintf("no image %q here; there are %s", image, strings.Join(names, ", "))}
-	}
-	rules, name := s.e.rules(r.Client), s.e.o.Runtime.Info().Name
-	if r.Runtime != "" && r.Runtime != name {
-		return Sandbox{}, &Error{Op: op, Kind: KindInvalid, Reason: "UNKNOWN_RUNTIME", Field: "runtime", Msg: fmt.Sprintf("no runtime %q here; this daemon has %q", r.Runtime, name)}
-	}
-	if rules.Runtimes != nil && !slices.Contains(rules.Runtimes, name) {
-		return Sandbox{}, &Error{Op: op, Kind: KindDenied, Reason: "RUNTIME_NOT_ALLOWED", Field: "runtime", Msg: fmt.Sprintf("the operator does not allow %q for this key", name)}
-	}
-	rec := Sandbox{
-		ID: NewID(), Tenant: r.Tenant, Client: r.Client, RequestID: r.RequestID, BodyHash: sandboxHash(&r),
-		Image: image, Runtime: name, State: SandboxCreating, Labels: maps.Clone(r.Labels), Metadata: maps.Clone(r.Metadata), Env: maps.Clone(r.Env),
-		User: r.User, Workdir: r.Workdir, Timeout: rules.Sandboxes.Timeout, IdleTimeout: r.IdleTimeout, CreatedAt: time.Now().UTC(),
-	}
-	if rec.User == "" {
-		rec.User = "user"
-	}
-	if r.Timeout != nil {
-		rec.Timeout = *r.Timeout
-	}
-	if err := rules.Sandboxes.allowTimeout(rec.Timeout); err != nil {
-		return Sandbox{}, err
-	}
-	rec.Limits, rec.Clamped = r.Limits.Resolve(rules.Sandboxes.Default, rules.Sandboxes.Max)
-	return rec, nil
-}
-
-// hostImage is the image of the host's own files.
-const hostImage = "host"
-
-// image returns the root file system of an image that there is.
-func (s *Sandboxes) image(name string) *images.RootFS {
-	if name == hostImage {
-		return s.e.sessionRoot
-	}
-	return s.o.Images[name]
-}
-
-// allowTimeout refuses a time beyond the policy's.
-func (p *SandboxPolicy) allowTimeout(t time.Duration) error {
-	switch most := p.MaxTimeout; {
-	case t < 0 || t > maxTimeout:
-		return invalid("TIMEOUT_OUT_OF_RANGE", "timeout", "must be from 0 (never) to 365 days")
-	case most > 0 && (t == 0 || t > most):
-		return invalid("TIMEOUT_OUT_OF_RANGE", "timeout", fmt.Sprintf("this server lets a sandbox live for at most %s at a time", most))
-	}
-	return nil
-}
-
-// createOnce is create for a request id: of those who ask at once, one opens the sandbox.
-func (s *Sandboxes) createOnce(ctx context.Context, rec Sandbox) (Sandbox, error) {
-	key := requestKey{rec.Tenant, rec.Client, rec.RequestID}
-	s.mu.Lock()
-	first := s.byClient[key]
-	if first == nil {
-		mine := &opening{done: make(chan struct{})}
-		s.byClient[key] = mine
-		s.mu.Unlock()
-		got, err := s.known(ctx, rec)
-		if KindOf(err) == KindNotFound {
-			got, err = s.create(context.WithoutCancel(ctx), rec)
-		}
-		mine.id, mine.err = got.ID, err
-		s.mu.Lock()
-		delete(s.byClient, key)
-		s.mu.Unlock()
-		close(mine.done)
-		return got, err
-	}
-	s.mu.Unlock()
-	select {
-	case <-first.done:
-	case <-ctx.Done():
-		return Sandbox{}, canceled(ctx, "sandbox.Create")
-	}
-	if first.err != nil {
-		return Sandbox{}, first.err
-	}
-	return s.known(ctx, rec)
-}
-
-// known returns the sandbox that rec's request id led to before, an error of [KindNotFound] when it is new.
-func (s *Sandboxes) known(ctx context.Context, rec Sandbox) (Sandbox, error) {
-	was, err := s.o.Journal.SandboxByRequest(ctx, rec.Tenant, rec.Client, rec.RequestID)
-	switch {
-	case KindOf(err) == KindNotFound && err != nil:
-		return Sandbox{}, ErrNotFound
-	case err != nil:
-		return Sandbox{}, internal("sandbox.Create", "look up the request id", err)
-	case subtle.ConstantTimeCompare(was.BodyHash, rec.BodyHash) != 1:
-		return Sandbox{}, &Error{Op: "sandbox.Create", Kind: KindConflict, Reason: "REQUEST_ID_REUSED", Field: "requestId",
-			Msg: fmt.Sprintf("request id %q was used for a different request, sandbox %s; choose another", rec.RequestID, was.ID)}
-	}
-	return s.Get(ctx, rec.Tenant, was.ID)
-}
-
-// create opens the sandbox of rec.
-func (s *Sandboxes) create(ctx context.Context, rec Sandbox) (Sandbox, error) {
-	if err := s.admit(rec.Client); err != nil {
-		return Sandbox{}, err
-	}
-	l, err := s.open(ctx, rec)
-	s.mu.Lock()
-	s.opening--
-	if err == nil {
-		s.byID[rec.ID] = l
-	}
-	closed := s.closed
-	s.mu.Unlock()
-	if err != nil {
-		return Sandbox{}, err
-	}
-	switch {
-	case closed:
-		l.end(SandboxStopped, "the daemon stopped")
-		return Sandbox{}, &Error{Op: "sandbox.Create", Kind: KindUnavailable, Reason: "DRAINING", Msg: "the daemon is stopping; try again"}
-	case ctx.Err() != nil && rec.RequestID == "":
-		l.end(SandboxStopped, "its creator went away before it ran")
-		return Sandbox{}, canceled(ctx, "sandbox.Create")
-	}
-	return l.snapshot(), nil
-}
-
-// admit takes a place for one more sandbox of client.
-func (s *Sandboxes) admit(client string) error {
-	const op, retry = "sandbox.Create", 5 * time.Second
-	if s.o.DiskFree != nil {
-		if free, err := s.o.DiskFree(); err != nil {
-			return internal(op, "look at the free disk space", err)
-		} else if free < s.o.DiskFloor {
-			return &Error{Op: op, Kind: KindExhausted, Reason: "DISK_LOW", Msg: "the server is low on disk space", RetryAfter: retry}
-		}
-	}
-	if s.o.MemoryFree != nil {
-		if free, err := s.o.MemoryFree(); err != nil {
-			return internal(op, "look at the free memory", err)
-		} else if free < s.o.MemoryFloor {
-			return &Error{Op: op, Kind: KindExhausted, Reason: "MEMORY_FLOOR", Msg: "the server is low on memory; end a sandbox or try again later", RetryAfter: retry}
-		}
-	}
-	most := s.e.rules(client).MaxSandboxes
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case most > 0 && s.ofLocked(client) >= most:
-		return &Error{Op: op, Kind: KindExhausted, Reason: "TOO_MANY_SANDBOXES", Msg: fmt.Sprintf("%d sandboxes of this key live, the most it may have; end one", most), RetryAfter: retry}
-	case s.closed:
-		return &Error{Op: op, Kind: KindUnavailable, Reason: "DRAINING", Msg: "the daemon is stopping; try again"}
-	case len(s.byID)+s.opening >= s.o.Max:
-		return &Error{Op: op, Kind: KindExhausted, Reason: "TOO_MANY_SANDBOXES", Msg: fmt.Sprintf("%d sandboxes live, the most this server keeps; end one or try again later", s.o.Max), RetryAfter: retry}
-	}
-	s.opening++
-	return nil
-}
-
-// ofLocked counts the living sandboxes of a client; s.mu is held.
-func (s *Sandboxes) ofLocked(client string) int {
-	n := 0
-	for _, l := range s.byID {
-		if l.client == client {
-			n++
-		}
-	}
-	return n
-}
-
-// open journals rec, opens its box and its session, and journals that it runs.
-func (s *Sandboxes) open(ctx context.Context, rec Sandbox) (*living, error) {
-	const op = "sandbox.Create"
-	// On the way nobody's patience counts: what is begun is ended.
-	work := context.WithoutCancel(ctx)
-	if err := s.o.Journal.PutSandbox(work, &rec); err != nil {
-		return nil, internal(op, "journal the sandbox", err)
-	}
-	b, err := s.e.openSession(work, &rec)
-	if err == nil {
-		rec.State, rec.StartedAt = SandboxRunning, time.Now().UTC()
-		if rec.Timeout > 0 {
-			rec.DeadlineAt = rec.StartedAt.Add(rec.Timeout)
-		}
-		if err = s.o.Journal.PutSandbox(work, &rec); err != nil {
-			err = errors.Join(err, b.close(work))
-		}
-	}
-	if err == nil {
-		return s.live(b, rec), nil
-	}
-	rec.State, rec.EndedAt, rec.Reason = SandboxFailed, time.Now().UTC(), "it could not be started"
-	if perr := s.o.Journal.PutSandbox(work, &rec); perr != nil {
-		s.e.log.Error("the end of a sandbox was not journalled", "id", rec.ID, "err", perr)
-	}
-	if known, ok := errors.AsType[*Error](err); ok {
-		return nil, known
-	}
-	return nil, internal(op, "start the sandbox", err)
 }
 
 // Get returns the record of a sandbox of tenant, one that has ended too.
@@ -430,29 +191,4 @@ func (s *Sandboxes) forget(id ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.byID, id)
-}
-
-// sandboxHash is [BodyHash] of a request for a sandbox.
-func sandboxHash(r *CreateSandbox) []byte {
-	h := bodyHasher{sha256.New()}
-	h.string("soulbox sandbox 1")
-	for _, v := range []string{r.Image, r.Runtime, r.User, r.Workdir} {
-		h.string(v)
-	}
-	for _, m := range []map[string]string{r.Labels, r.Metadata, r.Env} {
-		h.number(int64(len(m)))
-		for _, k := range slices.Sorted(maps.Keys(m)) {
-			h.string(k)
-			h.string(m[k])
-		}
-	}
-	for _, n := range []int64{r.Limits.Memory, r.Limits.Processes, r.Limits.OpenFiles, r.Limits.Disk, int64(r.IdleTimeout)} {
-		h.number(n)
-	}
-	timeout := int64(-1)
-	if r.Timeout != nil {
-		timeout = int64(*r.Timeout)
-	}
-	h.number(timeout)
-	return h.Sum(nil)
 }
