@@ -75,6 +75,7 @@ func (e *Engine) adoptOne(ctx context.Context, record BoxRecord, rec Sandbox) (*
 func (s *Sandboxes) keepAdopted(adopted []adoptedBox) {
 	for _, a := range adopted {
 		l := s.live(a.box, a.rec)
+		l.setFrozen(a.rec.State == SandboxPaused)
 		l.events.add(LogInfo, "the daemon was restarted; what came before stands in no log any more")
 		s.mu.Lock()
 		s.byID[a.rec.ID] = l

@@ -40,6 +40,7 @@ type living struct {
 	users   int       // calls and streams that use it now
 	lastUse time.Time // when users became 0
 	verdict *ending   // why it is to end; set once
+	frozen  bool      // some of its processes may be
 	disk    int64     // bytes written, as of the last look
 }
 
@@ -194,12 +195,12 @@ func (l *living) bury() {
 	close(l.gone)
 }
 
-// thawToDie thaws a paused sandbox: on cgroup v1 what is frozen does not die.
+// thawToDie ends and thaws what is frozen: on cgroup v1 it would not die.
 func (l *living) thawToDie(ctx context.Context) error {
 	l.mu.Lock()
-	paused := l.rec.State == SandboxPaused
+	frozen := l.frozen
 	l.mu.Unlock()
-	if !paused || !l.s.e.o.Cgroups.Enforced().Freeze {
+	if !frozen || !l.s.e.o.Cgroups.Enforced().Freeze {
 		return nil
 	}
 	// Nothing of it is to run on: what is thawed has been killed before.
@@ -254,8 +255,9 @@ func (l *living) watchMemory(ctx context.Context) {
 	}
 }
 
-// change has fn change the record, journals it and then makes it so. Changes come one after another.
-func (l *living) change(ctx context.Context, op string, fn func(*Sandbox) error) (Sandbox, error) {
+// change has fn change the sandbox and its record, and journals it. What fn did is undone by the function that it returns,
+// which may be nil, when that fails. Changes come one after another.
+func (l *living) change(ctx context.Context, op string, fn func(*Sandbox) (undo func() error, err error)) (Sandbox, error) {
 	select {
 	case <-l.turn:
 	case <-l.gone:
@@ -271,12 +273,18 @@ func (l *living) change(ctx context.Context, op string, fn func(*Sandbox) error)
 	if dying {
 		return Sandbox{}, ended(op, rec)
 	}
-	if err := fn(&rec); err != nil {
+	undo, err := fn(&rec)
+	if err != nil {
 		return Sandbox{}, err
 	}
 	put, cancel := context.WithTimeout(context.WithoutCancel(ctx), journalTime)
 	defer cancel()
 	if err := l.s.o.Journal.PutSandbox(put, &rec); err != nil {
+		if undo != nil {
+			if back := undo(); back != nil {
+				l.s.e.log.Error("a change of a sandbox was not journalled and could not be undone", "id", rec.ID, "err", back)
+			}
+		}
 		return Sandbox{}, internal(op, "journal the sandbox", err)
 	}
 	l.mu.Lock()
@@ -286,8 +294,28 @@ func (l *living) change(ctx context.Context, op string, fn func(*Sandbox) error)
 	return rec.clone(), nil
 }
 
-// freeze stops or continues all processes of the session.
+// freeze stops or continues all processes of the session. When they cannot all be stopped none is.
 func (l *living) freeze(ctx context.Context, on bool) error {
+	if on {
+		l.setFrozen(true)
+	}
+	err := l.tryFreeze(ctx, on)
+	switch {
+	case err == nil && !on:
+		l.setFrozen(false)
+	case err != nil && on:
+		return errors.Join(err, l.freeze(ctx, false))
+	}
+	return err
+}
+
+func (l *living) setFrozen(on bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.frozen = on
+}
+
+func (l *living) tryFreeze(ctx context.Context, on bool) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), freezeTime)
 	defer cancel()
 	switch group := l.box.cg.User(); {

@@ -152,6 +152,7 @@ func (s *Sandboxes) create(ctx context.Context, rec Sandbox) (Sandbox, error) {
 	if err := s.admit(rec.Client); err != nil {
 		return Sandbox{}, err
 	}
+	defer s.opened.Done()
 	l, err := s.open(ctx, rec)
 	s.mu.Lock()
 	s.opening--
@@ -166,6 +167,7 @@ func (s *Sandboxes) create(ctx context.Context, rec Sandbox) (Sandbox, error) {
 	switch {
 	case closed:
 		l.end(SandboxStopped, "the daemon stopped")
+		<-l.gone
 		return Sandbox{}, &Error{Op: "sandbox.Create", Kind: KindUnavailable, Reason: "DRAINING", Msg: "the daemon is stopping; try again"}
 	case ctx.Err() != nil && rec.RequestID == "":
 		l.end(SandboxStopped, "its creator went away before it ran")
@@ -203,6 +205,7 @@ func (s *Sandboxes) admit(client string) error {
 		return &Error{Op: op, Kind: KindExhausted, Reason: "TOO_MANY_SANDBOXES", Msg: fmt.Sprintf("%d sandboxes live, the most this server keeps; end one or try again later", s.o.Max), RetryAfter: retry}
 	}
 	s.opening++
+	s.opened.Add(1)
 	return nil
 }
 

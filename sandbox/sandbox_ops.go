@@ -17,12 +17,12 @@ func (s *Sandboxes) SetTimeout(ctx context.Context, tenant string, id ID, d time
 	if err := l.rules().allowTimeout(d); err != nil {
 		return Sandbox{}, err
 	}
-	return l.change(ctx, op, func(rec *Sandbox) error {
+	return l.change(ctx, op, func(rec *Sandbox) (func() error, error) {
 		rec.Timeout, rec.DeadlineAt = d, time.Time{}
 		if d > 0 {
 			rec.DeadlineAt = time.Now().UTC().Add(d)
 		}
-		return nil
+		return nil, nil
 	})
 }
 
@@ -46,18 +46,19 @@ func (s *Sandboxes) SetLimits(ctx context.Context, tenant string, id ID, want Sa
 	if want.OpenFiles > 0 {
 		return Sandbox{}, invalid("LIMIT_FIXED", "limits.openFiles", "cannot be changed once the sandbox runs")
 	}
-	return l.change(ctx, op, func(rec *Sandbox) error {
+	return l.change(ctx, op, func(rec *Sandbox) (func() error, error) {
 		limits, clamped := want.Resolve(rec.Limits, l.rules().Max)
 		if err := l.resize(limits); err != nil {
 			if back := l.resize(rec.Limits); back != nil {
 				s.e.log.Error("the limits of a sandbox are half changed", "id", rec.ID, "err", back)
 			}
-			return &Error{Op: op, Kind: KindConflict, Reason: "LIMIT_IN_USE", Field: "limits.memoryBytes",
+			return nil, &Error{Op: op, Kind: KindConflict, Reason: "LIMIT_IN_USE", Field: "limits.memoryBytes",
 				Msg: "the kernel refused the new limits: the sandbox holds more than that now", Err: err}
 		}
+		was := rec.Limits
 		rec.Limits, rec.Clamped = limits, clamped
 		l.events.add(LogInfo, "its limits were changed")
-		return nil
+		return func() error { return l.resize(was) }, nil
 	})
 }
 
@@ -73,16 +74,16 @@ func (s *Sandboxes) Pause(ctx context.Context, tenant string, id ID) (Sandbox, e
 	if err != nil {
 		return Sandbox{}, err
 	}
-	return l.change(ctx, op, func(rec *Sandbox) error {
+	return l.change(ctx, op, func(rec *Sandbox) (func() error, error) {
 		if rec.State == SandboxPaused {
-			return &Error{Op: op, Kind: KindConflict, Reason: "SANDBOX_PAUSED", Field: "id", Msg: "the sandbox is paused already"}
+			return nil, &Error{Op: op, Kind: KindConflict, Reason: "SANDBOX_PAUSED", Field: "id", Msg: "the sandbox is paused already"}
 		}
 		if err := l.freeze(ctx, true); err != nil {
-			return internal(op, "freeze the sandbox", err)
+			return nil, internal(op, "freeze the sandbox", err)
 		}
 		rec.State, rec.PausedAt = SandboxPaused, time.Now().UTC()
 		l.events.add(LogInfo, "it was paused")
-		return nil
+		return func() error { return l.freeze(ctx, false) }, nil
 	})
 }
 
@@ -98,12 +99,12 @@ func (s *Sandboxes) Resume(ctx context.Context, tenant string, id ID, timeout *t
 			return Sandbox{}, err
 		}
 	}
-	return l.change(ctx, op, func(rec *Sandbox) error {
+	return l.change(ctx, op, func(rec *Sandbox) (func() error, error) {
 		if rec.State != SandboxPaused {
-			return &Error{Op: op, Kind: KindConflict, Reason: "SANDBOX_NOT_PAUSED", Field: "id", Msg: "the sandbox is not paused"}
+			return nil, &Error{Op: op, Kind: KindConflict, Reason: "SANDBOX_NOT_PAUSED", Field: "id", Msg: "the sandbox is not paused"}
 		}
 		if err := l.freeze(ctx, false); err != nil {
-			return internal(op, "thaw the sandbox", err)
+			return nil, internal(op, "thaw the sandbox", err)
 		}
 		now := time.Now().UTC()
 		switch {
@@ -119,7 +120,7 @@ func (s *Sandboxes) Resume(ctx context.Context, tenant string, id ID, timeout *t
 		l.lastUse = time.Now()
 		l.mu.Unlock()
 		l.events.add(LogInfo, "it was resumed")
-		return nil
+		return func() error { return l.freeze(ctx, true) }, nil
 	})
 }
 

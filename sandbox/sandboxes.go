@@ -56,7 +56,8 @@ type Sandboxes struct {
 
 	mu       sync.Mutex
 	closed   bool
-	opening  int // places taken by sandboxes that are not in byID yet
+	opening  int            // places taken by sandboxes that are not in byID yet
+	opened   sync.WaitGroup // of those, until it is decided what becomes of them; none is added once closed is set
 	byID     map[ID]*living
 	byClient map[requestKey]*opening
 }
@@ -184,6 +185,7 @@ func (s *Sandboxes) close() {
 	for _, l := range all {
 		<-l.gone
 	}
+	s.opened.Wait()
 }
 
 // forget drops a sandbox that has ended.
