@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -13,8 +15,13 @@ import (
 )
 
 const (
-	// diskEvery is the rest between two looks at what a sandbox has written; what it writes in between is the overshoot.
+	// diskEvery is the rest between two looks at what a sandbox has written.
 	diskEvery = 5 * time.Second
+	// diskGlance is the rest between two glances at the free space of the file system; what a sandbox writes in between is
+	// the overshoot.
+	diskGlance = 500 * time.Millisecond
+	// minDiskLeft is how much others may write, in bytes, before each sandbox near its limit is looked at again.
+	minDiskLeft = 64 << 20
 	// maxWalk bounds the files that a look counts.
 	maxWalk = 1_000_000
 	// pollMemoryEvery is the rest between two looks at memory that no cgroup bounds.
@@ -209,22 +216,31 @@ func (l *living) thawToDie(ctx context.Context) error {
 	return l.box.cg.User().Kill(kill)
 }
 
-// watchDisk looks at what the sandbox has written, and ends one that holds more than it may.
+// watchDisk looks at what the sandbox has written, and ends one that holds more than it may. It looks now and then, and at
+// once when the whole file system lost so much that this sandbox could be over its limit.
 func (l *living) watchDisk(ctx context.Context) {
-	upper := l.s.e.sandboxDir(l.box.id) + "/" + upperDir
-	for pause := diskEvery; ; {
+	upper := filepath.Join(l.s.e.sandboxDir(l.box.id), upperDir)
+	glance := time.NewTicker(diskGlance)
+	defer glance.Stop()
+	due, free := time.Now().Add(diskEvery), l.diskFree()
+	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(pause):
+		case <-glance.C:
+		}
+		left := l.diskLeft()
+		if now := l.diskFree(); time.Now().Before(due) && free-now < left {
+			continue
 		}
 		start := time.Now()
+		free = l.diskFree()
 		n, more, err := diskUsed(ctx, upper, maxWalk)
 		if err != nil {
 			continue // it is being removed
 		}
 		// A look may take a tenth of the time.
-		pause = max(diskEvery, 10*time.Since(start))
+		due = time.Now().Add(max(diskEvery, 10*time.Since(start)))
 		l.mu.Lock()
 		l.disk = n
 		limit := l.rec.Limits.Disk
@@ -236,6 +252,25 @@ func (l *living) watchDisk(ctx context.Context) {
 			l.end(SandboxFailed, fmt.Sprintf("disk limit: it wrote %d bytes, more than %d", n, limit))
 		}
 	}
+}
+
+// diskLeft is what the sandbox could write after the last look without exceeding its limit, in bytes.
+func (l *living) diskLeft() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return max(l.rec.Limits.Disk-l.disk, minDiskLeft)
+}
+
+// diskFree is what is free on the file system that sandboxes write to, in bytes; 0 where nobody tells.
+func (l *living) diskFree() int64 {
+	if l.s.o.DiskFree == nil {
+		return 0
+	}
+	free, err := l.s.o.DiskFree()
+	if err != nil {
+		return 0
+	}
+	return int64(min(free, math.MaxInt64))
 }
 
 // watchMemory kills the processes of a sandbox that hold more memory than they may, where no cgroup does.

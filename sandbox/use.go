@@ -53,7 +53,7 @@ func (u *Use) Close() { u.close() }
 func (u *Use) Gone() <-chan struct{} { return u.l.gone }
 
 // Agent speaks to the agent of the sandbox. What it answers is hostile input, and its errors are not of type [*Error]:
-// see [AgentError].
+// see [Use.Error].
 func (u *Use) Agent() *client.Client { return u.agent }
 
 // Launch starts a process, which lives on without its caller, and returns its pid.
@@ -66,14 +66,14 @@ func (u *Use) Launch(ctx context.Context, spec ProcessSpec) (uint32, error) {
 		return 0, err
 	}
 	pid, err := u.agent.Launch(ctx, spec)
-	return pid, AgentError(op, err)
+	return pid, u.Error(op, err)
 }
 
 // Follow yields what a process printed from an offset on, as far as it is kept, what it prints, and its exit.
 func (u *Use) Follow(ctx context.Context, pid uint32, offset int64) iter.Seq2[ProcessEvent, error] {
 	return func(yield func(ProcessEvent, error) bool) {
 		for ev, err := range u.agent.Follow(ctx, pid, offset) {
-			if !yield(ev, AgentError("sandbox.Follow", err)) {
+			if !yield(ev, u.Error("sandbox.Follow", err)) {
 				return
 			}
 		}
@@ -82,17 +82,17 @@ func (u *Use) Follow(ctx context.Context, pid uint32, offset int64) iter.Seq2[Pr
 
 // Write gives a process input, to its terminal or its standard input.
 func (u *Use) Write(ctx context.Context, pid uint32, data []byte, terminal bool) error {
-	return AgentError("sandbox.Write", u.agent.Write(ctx, pid, data, terminal))
+	return u.Error("sandbox.Write", u.agent.Write(ctx, pid, data, terminal))
 }
 
 // CloseInput ends a process's standard input.
 func (u *Use) CloseInput(ctx context.Context, pid uint32) error {
-	return AgentError("sandbox.CloseInput", u.agent.CloseInput(ctx, pid))
+	return u.Error("sandbox.CloseInput", u.agent.CloseInput(ctx, pid))
 }
 
 // Resize gives a process's terminal a size.
 func (u *Use) Resize(ctx context.Context, pid uint32, size TerminalSize) error {
-	return AgentError("sandbox.Resize", u.agent.Resize(ctx, pid, size))
+	return u.Error("sandbox.Resize", u.agent.Resize(ctx, pid, size))
 }
 
 // Signal sends a signal to a process, or to its whole group.
@@ -100,14 +100,33 @@ func (u *Use) Signal(ctx context.Context, pid uint32, signal syscall.Signal, gro
 	if signal < 1 || signal > 64 {
 		return invalid("BAD_SIGNAL", "signal", "must be the name or the number, 1 to 64, of a signal")
 	}
-	return AgentError("sandbox.Signal", u.agent.Signal(ctx, pid, signal, group))
+	return u.Error("sandbox.Signal", u.agent.Signal(ctx, pid, signal, group))
 }
 
 // Processes lists what was started in the sandbox, what ended a while ago too.
 func (u *Use) Processes(ctx context.Context) ([]Process, error) {
 	list, err := u.agent.Processes(ctx)
-	return list, AgentError("sandbox.Processes", err)
+	return list, u.Error("sandbox.Processes", err)
 }
+
+// Error is what a caller is told of an agent's error, with why the sandbox ends when that is why its agent does not answer.
+func (u *Use) Error(op string, err error) error {
+	out := AgentError(op, err)
+	if e, ok := errors.AsType[*Error](out); !ok || e.Reason != reasonGone {
+		return out
+	}
+	u.l.mu.Lock()
+	defer u.l.mu.Unlock()
+	if u.l.verdict == nil {
+		return out
+	}
+	rec := u.l.rec.clone()
+	rec.Reason = u.l.verdict.reason
+	return ended(op, rec)
+}
+
+// reasonGone is the reason of an agent that does not answer.
+const reasonGone = "SANDBOX_GONE"
 
 // maxAgentText bounds what is passed on of an agent's words, in bytes.
 const maxAgentText = 500
@@ -124,7 +143,7 @@ func AgentError(op string, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return &Error{Op: op, Kind: KindCanceled, Reason: "CANCELED", Msg: "the caller went away", Err: err}
 	}
-	out := &Error{Op: op, Kind: KindUnavailable, Reason: "SANDBOX_GONE", Msg: "the sandbox does not answer: it is ending, or has ended", Err: err}
+	out := &Error{Op: op, Kind: KindUnavailable, Reason: reasonGone, Msg: "the sandbox does not answer: it is ending, or has ended", Err: err}
 	known, ok := errors.AsType[*connect.Error](err)
 	if !ok {
 		return out

@@ -270,7 +270,7 @@ type SandboxLimits struct {
 	Processes uint32 `protobuf:"varint,2,opt,name=processes,proto3" json:"processes,omitempty"`
 	// Open files of one process.
 	OpenFiles uint32 `protobuf:"varint,3,opt,name=open_files,json=openFiles,proto3" json:"open_files,omitempty"`
-	// Bytes that it has written. Looked at every 5 s or more: past it the sandbox is ended.
+	// Bytes that it has written. Looked at about twice a second while much is written, else every 5 s: past it the sandbox is ended.
 	DiskBytes     int64 `protobuf:"varint,4,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -39,7 +39,7 @@ func (f *File) Close() { f.use.Close() }
 func (f *File) Info(ctx context.Context) (*pb.FileInfo, error) {
 	info, err := f.use.Agent().Stat(ctx, f.user, f.path)
 	if err != nil {
-		return nil, sandbox.AgentError("sandbox.Stat", err)
+		return nil, f.use.Error("sandbox.Stat", err)
 	}
 	return fileInfo(info), nil
 }
@@ -48,7 +48,7 @@ func (f *File) Info(ctx context.Context) (*pb.FileInfo, error) {
 func (f *File) Read(ctx context.Context, offset, limit int64) (io.ReadCloser, error) {
 	content, err := f.use.Agent().ReadFile(ctx, f.user, f.path, offset, limit)
 	if err != nil {
-		return nil, sandbox.AgentError("sandbox.ReadFile", err)
+		return nil, f.use.Error("sandbox.ReadFile", err)
 	}
 	return content.Body, nil
 }
@@ -56,7 +56,7 @@ func (f *File) Read(ctx context.Context, offset, limit int64) (io.ReadCloser, er
 // Write writes the file from r and describes it.
 func (f *File) Write(ctx context.Context, metadata map[string]string, r io.Reader) (*pb.FileInfo, error) {
 	if err := f.use.Agent().WriteFile(ctx, f.user, f.path, metadata, r); err != nil {
-		return nil, sandbox.AgentError("sandbox.WriteFile", err)
+		return nil, f.use.Error("sandbox.WriteFile", err)
 	}
 	return f.Info(ctx)
 }
@@ -113,7 +113,7 @@ func (b *SandboxService) ReadFile(ctx context.Context, m *pb.ReadFileRequest, ou
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			return nil
 		case err != nil:
-			return sandbox.AgentError("sandbox.ReadFile", err)
+			return f.use.Error("sandbox.ReadFile", err)
 		}
 	}
 }
@@ -176,7 +176,7 @@ func (b *SandboxService) ListFiles(ctx context.Context, m *pb.ListFilesRequest) 
 	defer use.Close()
 	list, err := use.Agent().ListDir(ctx, m.GetUser(), m.GetPath(), m.GetDepth())
 	if err != nil {
-		return nil, sandbox.AgentError("sandbox.ListFiles", err)
+		return nil, use.Error("sandbox.ListFiles", err)
 	}
 	out := &pb.ListFilesResponse{}
 	for _, i := range list {
@@ -204,7 +204,7 @@ func (b *SandboxService) MakeDir(ctx context.Context, m *pb.MakeDirRequest) (*pb
 	defer use.Close()
 	info, err := use.Agent().MakeDir(ctx, m.GetUser(), m.GetPath())
 	if err != nil {
-		return nil, sandbox.AgentError("sandbox.MakeDir", err)
+		return nil, use.Error("sandbox.MakeDir", err)
 	}
 	return fileInfo(info), nil
 }
@@ -218,7 +218,7 @@ func (b *SandboxService) MoveFile(ctx context.Context, m *pb.MoveFileRequest) (*
 	defer use.Close()
 	info, err := use.Agent().Move(ctx, m.GetUser(), m.GetSource(), m.GetDestination())
 	if err != nil {
-		return nil, sandbox.AgentError("sandbox.Move", err)
+		return nil, use.Error("sandbox.Move", err)
 	}
 	return fileInfo(info), nil
 }
@@ -231,7 +231,7 @@ func (b *SandboxService) RemoveFile(ctx context.Context, m *pb.RemoveFileRequest
 	}
 	defer use.Close()
 	if err := use.Agent().Remove(ctx, m.GetUser(), m.GetPath()); err != nil {
-		return nil, sandbox.AgentError("sandbox.Remove", err)
+		return nil, use.Error("sandbox.Remove", err)
 	}
 	return &pb.RemoveFileResponse{}, nil
 }
@@ -250,7 +250,7 @@ func (b *SandboxService) Watch(ctx context.Context, m *pb.WatchFilesRequest, sen
 	defer use.Close()
 	for change, err := range use.Agent().Watch(ctx, m.GetUser(), m.GetPath(), m.GetRecursive()) {
 		if err != nil {
-			return sandbox.AgentError("sandbox.Watch", err)
+			return use.Error("sandbox.Watch", err)
 		}
 		if err := send(fileEvent(change)); err != nil {
 			return clientGone("send a change", err)
