@@ -21,6 +21,7 @@ type Client struct {
 	Languages  soulboxpbconnect.LanguageServiceClient
 	System     soulboxpbconnect.SystemServiceClient
 	Keys       soulboxpbconnect.KeyServiceClient
+	Sandboxes  soulboxpbconnect.SandboxServiceClient // StreamExec over HTTP/2, which it needs, without TLS too
 
 	base string
 	http *http.Client
@@ -33,33 +34,41 @@ func New(base, key string, opts ...connect.ClientOption) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client of %q: no URL", base)
 	}
-	transport := http.DefaultTransport
+	transport, duplex := http.DefaultTransport, duplexTransport()
 	switch {
 	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "":
 	case u.Scheme == "unix" && u.Host == "" && strings.HasPrefix(u.Path, "/"):
-		transport = unixTransport(u.Path)
+		transport = &http.Transport{DialContext: dialUnix(u.Path)}
+		duplex.DialContext = dialUnix(u.Path)
 		base = "http://localhost" // for the Host header: nothing looks it up
 	default:
 		return nil, fmt.Errorf("make a client of %q: not a URL that begins with http://, https:// or unix:///", base)
 	}
-	c := &Client{base: strings.TrimSuffix(base, "/"), http: &http.Client{
-		Transport: &bearer{key: key, next: transport},
-		// A key goes to the daemon it is for and nowhere else.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	c := &Client{base: strings.TrimSuffix(base, "/"), http: keyed(key, transport)}
 	c.Executions = soulboxpbconnect.NewExecutionServiceClient(c.http, c.base, opts...)
 	c.Languages = soulboxpbconnect.NewLanguageServiceClient(c.http, c.base, opts...)
 	c.System = soulboxpbconnect.NewSystemServiceClient(c.http, c.base, opts...)
 	c.Keys = soulboxpbconnect.NewKeyServiceClient(c.http, c.base, opts...)
+	c.Sandboxes = &sandboxes{
+		SandboxServiceClient: soulboxpbconnect.NewSandboxServiceClient(c.http, c.base, opts...),
+		duplex:               soulboxpbconnect.NewSandboxServiceClient(keyed(key, duplex), c.base, opts...),
+	}
 	return c, nil
 }
 
-// unixTransport connects to a unix socket whatever a URL's host is.
-func unixTransport(path string) *http.Transport {
-	return &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", path)
-		},
+// keyed returns an HTTP client that sends key.
+func keyed(key string, transport http.RoundTripper) *http.Client {
+	return &http.Client{
+		Transport: &bearer{key: key, next: transport},
+		// A key goes to the daemon it is for and nowhere else.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// dialUnix connects to a unix socket whatever a URL's host is.
+func dialUnix(path string) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", path)
 	}
 }
 
