@@ -11,6 +11,10 @@ func commands(session *wide.Session) []*cli.Command {
 	return []*cli.Command{
 		serveCommand(session),
 		runCommand(session),
+		sandboxCommand(),
+		execCommand(),
+		shellCommand(),
+		attachCommand(),
 		psCommand(),
 		logsCommand(),
 		langCommand(session),

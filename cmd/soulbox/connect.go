@@ -51,12 +51,17 @@ func withDaemon(action clientAction) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		ctx, stop := signal.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM)
 		defer stop()
-		daemon, err := findDaemon(ctx, c)
-		if err != nil {
-			return err
-		}
-		return explained(action(ctx, c, daemon))
+		return toDaemon(ctx, c, action)
 	}
+}
+
+// toDaemon does action with the daemon that the command line means.
+func toDaemon(ctx context.Context, c *cli.Context, action clientAction) error {
+	daemon, err := findDaemon(ctx, c)
+	if err != nil {
+		return err
+	}
+	return explained(action(ctx, c, daemon))
 }
 
 // withDaemonOrLocal makes the action of a command that, where no daemon answers, has an engine of its own: outside the
@@ -158,6 +163,9 @@ func explained(err error) error {
 	}
 	if _, ok := errors.AsType[exitStatus](err); ok {
 		return err
+	}
+	if _, ok := errors.AsType[*failure](err); ok {
+		return err // it was, and there can be several
 	}
 	return &failure{client.Explain(err), err}
 }

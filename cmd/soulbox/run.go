@@ -46,7 +46,7 @@ func runCommand(session *wide.Session) *cli.Command {
 		Name:        "run",
 		Usage:       "run one program and show what it prints",
 		ArgsUsage:   "FILE|- [ARGS...]",
-		Description: strings.ReplaceAll(runDescription, "\n", "\n   "),
+		Description: indented(runDescription),
 		Flags: localFlags(
 			&cli.StringFlag{Name: "language", DefaultText: images.Auto, Aliases: []string{"l"}, Usage: "`NAME` of the language; auto detects it"},
 			&cli.DurationFlag{Name: "timeout", Aliases: []string{"t"}, Usage: "wall `TIME`, such as 2s (default: the language's)"},
