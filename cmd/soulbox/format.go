@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"text/template"
 
@@ -67,3 +68,16 @@ func someArgs(c *cli.Context, name string) error {
 
 // indented fits a description of several lines into the help, which indents the first one only.
 func indented(text string) string { return strings.ReplaceAll(text, "\n", "\n   ") }
+
+// commandLine writes arguments as a shell would read them.
+func commandLine(args []string) string {
+	plain := regexp.MustCompile(`^[\w@%+=:,./-]+$`)
+	words := make([]string, 0, len(args))
+	for _, a := range args {
+		if !plain.MatchString(a) {
+			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+		words = append(words, a)
+	}
+	return strings.Join(words, " ")
+}

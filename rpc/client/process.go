@@ -102,7 +102,7 @@ func (p *Process) handshake(ctx context.Context, first *pb.StreamExecRequest) (_
 		return nil, 0, err
 	}
 	// Receive waits on until net/http has read the request's body to its end, even when the context has ended.
-	context.AfterFunc(ctx, func() { _ = s.CloseRequest() }) // it is a pipe's end
+	context.AfterFunc(ctx, func() { _ = s.CloseRequest() })          // it is a pipe's end
 	if err := s.Send(first); err != nil && !errors.Is(err, io.EOF) { // after EOF, Receive says why
 		return nil, 0, err
 	}
