@@ -132,6 +132,9 @@ tools:
 	@echo 'lint: compiling golangci-lint, once; this takes a minute or two'
 	@mkdir -p .cache/tools && cd .ci/tools/golangci && $(GO) build -trimpath -ldflags '-s -w' -o ../../../.cache/tools/golangci-lint tool
 
+.cache/tools/grpcurl: .ci/tools/grpcurl/go.mod .ci/tools/grpcurl/go.sum
+	@mkdir -p .cache/tools && cd .ci/tools/grpcurl && $(GO) build -trimpath -ldflags '-s -w' -o ../../../.cache/tools/grpcurl tool
+
 # The test cache does not see which packages are imported, so this test always runs.
 .PHONY: imports
 imports:
@@ -153,6 +156,13 @@ test-e2e: ## the whole program, as root and as a plain user (after make build CO
 .PHONY: test-vm
 test-vm: build ## limits on a delegated cgroup v2 tree, as a plain user, in a small virtual machine
 	@.ci/vm
+
+# Documents in which a command, or a file that one needs, may stand.
+DOCUMENTS = README.md ARCHITECTURE.md SECURITY.md $(wildcard docs/*.md docs/*/README.md docs/*/*/README.md)
+
+.PHONY: test-docs
+test-docs: build .cache/tools/grpcurl ## every command in the documents, the clients in docs/examples among them
+	@$(GO) run ./.ci/docs $(DOCUMENTS)
 
 .PHONY: test-bare
 test-bare: ## what a newcomer does, on a bare Debian 12 in a directory: make run, as a plain user and as root
