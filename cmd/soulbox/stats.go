@@ -42,8 +42,8 @@ none of them runs.
 	}
 }
 
-// usage is what a sandbox used at a look, and at the one before.
-type usage struct {
+// sandboxUse is what a sandbox used at a look, and at the one before.
+type sandboxUse struct {
 	id, name    string
 	last, state *pb.SandboxStats // nil: none
 }
@@ -53,7 +53,7 @@ func stats(ctx context.Context, c *cli.Context, daemon *client.Client) error {
 	if err != nil {
 		return err
 	}
-	known := map[string]*usage{}
+	known := map[string]*sandboxUse{}
 	for look := 0; ; look++ {
 		list, err := listSandboxes(ctx, daemon, &pb.ListSandboxesRequest{State: pb.SandboxState_SANDBOX_STATE_RUNNING})
 		if err != nil {
@@ -93,13 +93,13 @@ func quietly(ctx context.Context, err error) error {
 }
 
 // measure looks at all of list at once. One that ends meanwhile has nothing to show.
-func measure(ctx context.Context, daemon *client.Client, known map[string]*usage, list []*pb.Sandbox) []*usage {
+func measure(ctx context.Context, daemon *client.Client, known map[string]*sandboxUse, list []*pb.Sandbox) []*sandboxUse {
 	var wg sync.WaitGroup
-	rows := make([]*usage, 0, len(list))
+	rows := make([]*sandboxUse, 0, len(list))
 	for _, s := range list {
 		u := known[s.GetId()]
 		if u == nil {
-			u = &usage{id: s.GetId(), name: s.GetLabels()[nameLabel]}
+			u = &sandboxUse{id: s.GetId(), name: s.GetLabels()[nameLabel]}
 			known[s.GetId()] = u
 		}
 		rows = append(rows, u)
@@ -112,10 +112,10 @@ func measure(ctx context.Context, daemon *client.Client, known map[string]*usage
 		})
 	}
 	wg.Wait()
-	return slices.DeleteFunc(rows, func(u *usage) bool { return u.state == nil })
+	return slices.DeleteFunc(rows, func(u *sandboxUse) bool { return u.state == nil })
 }
 
-func showStats(c *cli.Context, rows []*usage) error {
+func showStats(c *cli.Context, rows []*sandboxUse) error {
 	if c.Bool("json") {
 		for _, u := range rows {
 			b, err := marshalMessage(u.state)
@@ -143,7 +143,7 @@ func showStats(c *cli.Context, rows []*usage) error {
 }
 
 // cpu is how busy the sandbox was between two looks.
-func (u *usage) cpu() string {
+func (u *sandboxUse) cpu() string {
 	if u.last == nil {
 		return "-"
 	}
