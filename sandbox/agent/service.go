@@ -26,22 +26,11 @@ type service struct{ *Server }
 
 // Prepare makes a slot.
 func (s *service) Prepare(ctx context.Context, req *connect.Request[agentpb.PrepareRequest]) (*connect.Response[agentpb.PrepareResponse], error) {
-	m := prepareMessage{
-		uid: req.Msg.GetUid(), gid: req.Msg.GetGid(), launcherID: req.Msg.GetLauncherId(),
-		filter: req.Msg.GetFilter(), hostname: req.Msg.GetHostname(), hides: req.Msg.GetHide(),
-	}
-	var cgroups []*os.File
-	if len(req.Msg.GetToken()) > 0 {
-		var err error
-		if cgroups, err = s.fds.take(req.Msg.GetToken()); err != nil {
-			return nil, connect.NewError(connect.CodeInvalidArgument, err)
-		}
-		defer closeAll(cgroups)
-	}
-	m.cgroups = len(cgroups)
-	if err := m.validate(); err != nil {
+	m, cgroups, err := s.order(req.Msg)
+	if err != nil {
 		return nil, connect.NewError(connect.CodeInvalidArgument, err)
 	}
+	defer closeAll(cgroups)
 	if err := s.reserve(); err != nil {
 		return nil, connect.NewError(connect.CodeResourceExhausted, err)
 	}
@@ -51,6 +40,24 @@ func (s *service) Prepare(ctx context.Context, req *connect.Request[agentpb.Prep
 		return nil, rpcError(err)
 	}
 	return connect.NewResponse(&agentpb.PrepareResponse{Slot: sl.id}), nil
+}
+
+// order returns what a launcher is told of a slot, and the descriptors of its cgroups, which are the caller's.
+func (s *Server) order(r *agentpb.PrepareRequest) (m prepareMessage, cgroups []*os.File, err error) {
+	if len(r.GetToken()) > 0 {
+		if cgroups, err = s.fds.take(r.GetToken()); err != nil {
+			return m, nil, err
+		}
+	}
+	m = prepareMessage{
+		uid: r.GetUid(), gid: r.GetGid(), launcherID: r.GetLauncherId(), filter: r.GetFilter(), hostname: r.GetHostname(), hides: r.GetHide(),
+		cgroups: len(cgroups),
+	}
+	if err := m.validate(); err != nil {
+		closeAll(cgroups)
+		return m, nil, err
+	}
+	return m, cgroups, nil
 }
 
 // WriteFiles writes into a slot's work directory.

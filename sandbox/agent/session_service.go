@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 
 	"connectrpc.com/connect"
 	"golang.org/x/sys/unix"
@@ -41,23 +40,12 @@ func (s *sessionService) Open(ctx context.Context, req *connect.Request[agentpb.
 	if _, err := s.openSession(); err == nil {
 		return nil, rpcError(errSession)
 	}
-	r := req.Msg.GetSlot()
-	m := prepareMessage{
-		uid: r.GetUid(), gid: r.GetGid(), launcherID: r.GetLauncherId(), filter: r.GetFilter(), hostname: r.GetHostname(), hides: r.GetHide(),
-		session: true, keep: req.Msg.GetKeepCapabilities(),
-	}
-	var cgroups []*os.File
-	if len(r.GetToken()) > 0 {
-		var err error
-		if cgroups, err = s.fds.take(r.GetToken()); err != nil {
-			return nil, connect.NewError(connect.CodeInvalidArgument, err)
-		}
-		defer closeAll(cgroups)
-	}
-	m.cgroups = len(cgroups)
-	if err := m.validate(); err != nil {
+	m, cgroups, err := s.order(req.Msg.GetSlot())
+	if err != nil {
 		return nil, connect.NewError(connect.CodeInvalidArgument, err)
 	}
+	defer closeAll(cgroups)
+	m.session, m.keep = true, req.Msg.GetKeepCapabilities()
 	sl, err := newSlot(ctx, s.reaper, s.launcher, rand.Text(), m, cgroups)
 	if err != nil {
 		return nil, rpcError(err)

@@ -35,22 +35,16 @@ type SessionSpec struct {
 
 // OpenSession makes the sandbox's session; its PID 1 joins the cgroups as with [Client.Prepare].
 func (c *Client) OpenSession(ctx context.Context, spec SessionSpec, cgroupProcs []*os.File) error {
-	s := spec.Slot
+	slot, err := c.order(ctx, spec.Slot, cgroupProcs)
+	if err != nil {
+		return err
+	}
 	req := &agentpb.OpenRequest{
-		Slot: &agentpb.PrepareRequest{
-			Hostname: s.Hostname, Uid: s.UID, Gid: s.GID, LauncherId: s.LauncherID, Filter: s.Filter, Hide: s.Hide,
-		},
+		Slot:             slot,
 		KeepCapabilities: spec.Keep, Envs: spec.Env, DefaultUser: spec.User, Workdir: spec.Workdir,
 	}
 	for _, r := range spec.Rlimits {
 		req.Rlimits = append(req.Rlimits, &agentpb.Rlimit{Resource: uint32(r.Resource), Soft: r.Soft, Hard: r.Hard})
-	}
-	if len(cgroupProcs) > 0 {
-		token, err := c.sendFiles(ctx, cgroupProcs)
-		if err != nil {
-			return fmt.Errorf("hand cgroups to the agent: %w", err)
-		}
-		req.Slot.Token = token
 	}
 	if _, err := c.sessions.Open(ctx, connect.NewRequest(req)); err != nil {
 		return fmt.Errorf("open session: %w", err)

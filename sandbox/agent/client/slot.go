@@ -29,15 +29,9 @@ type Slot struct {
 // Prepare makes a slot whose PID 1 joins the cgroups behind cgroupProcs, open for writing, as its last step. The
 // descriptors stay the caller's. When ctx ends early the agent ends what it has begun.
 func (c *Client) Prepare(ctx context.Context, spec SlotSpec, cgroupProcs []*os.File) (*Slot, error) {
-	req := &agentpb.PrepareRequest{
-		Hostname: spec.Hostname, Uid: spec.UID, Gid: spec.GID, LauncherId: spec.LauncherID, Filter: spec.Filter, Hide: spec.Hide,
-	}
-	if len(cgroupProcs) > 0 {
-		token, err := c.sendFiles(ctx, cgroupProcs)
-		if err != nil {
-			return nil, fmt.Errorf("hand cgroups to the agent: %w", err)
-		}
-		req.Token = token
+	req, err := c.order(ctx, spec, cgroupProcs)
+	if err != nil {
+		return nil, err
 	}
 	resp, err := c.rpc.Prepare(ctx, connect.NewRequest(req))
 	if err != nil {
@@ -48,6 +42,22 @@ func (c *Client) Prepare(ctx context.Context, spec SlotSpec, cgroupProcs []*os.F
 		return nil, fmt.Errorf("prepare slot: the agent answered an id of %d bytes", len(id))
 	}
 	return &Slot{c: c, id: id}, nil
+}
+
+// order returns the request for a slot whose PID 1 joins the cgroups behind cgroupProcs, which it hands to the agent.
+func (c *Client) order(ctx context.Context, spec SlotSpec, cgroupProcs []*os.File) (*agentpb.PrepareRequest, error) {
+	req := &agentpb.PrepareRequest{
+		Hostname: spec.Hostname, Uid: spec.UID, Gid: spec.GID, LauncherId: spec.LauncherID, Filter: spec.Filter, Hide: spec.Hide,
+	}
+	if len(cgroupProcs) == 0 {
+		return req, nil
+	}
+	token, err := c.sendFiles(ctx, cgroupProcs)
+	if err != nil {
+		return nil, fmt.Errorf("hand cgroups to the agent: %w", err)
+	}
+	req.Token = token
+	return req, nil
 }
 
 // sendFiles leaves files with the agent and returns the token under which it keeps them for a while.
