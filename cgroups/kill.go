@@ -35,7 +35,7 @@ func retry(ctx context.Context, what string, attempt func() error) error {
 
 // killLoop ends all processes in the groups dirs, which are one group in several hierarchies, and below them. If freezer
 // is not empty it is the group in the freezer's hierarchy: its processes are held while they are signalled, so that
-// none can fork out of reach, and let go to die.
+// none can fork out of reach, and let go to die, those too that a group below held before.
 func killLoop(ctx context.Context, f files, dirs []string, freezer string) error {
 	return retry(ctx, "kill processes of "+dirs[0], func() error {
 		var errs []error
@@ -45,7 +45,7 @@ func killLoop(ctx context.Context, f files, dirs []string, freezer string) error
 		left, err := f.signalAll(dirs)
 		errs = append(errs, err)
 		if freezer != "" {
-			errs = append(errs, ignoreGone(f.write(freezer, "freezer.state", "THAWED")))
+			errs = append(errs, f.thawAll(freezer))
 		}
 		if err := errors.Join(errs...); err != nil {
 			return err
@@ -55,6 +55,17 @@ func killLoop(ctx context.Context, f files, dirs []string, freezer string) error
 		}
 		return nil
 	})
+}
+
+// thawAll thaws a group of the freezer's hierarchy and all groups below it.
+func (f files) thawAll(dir string) error {
+	errs := []error{ignoreGone(f.write(dir, "freezer.state", "THAWED"))}
+	names, err := f.children(dir)
+	errs = append(errs, ignoreGone(err))
+	for _, name := range names {
+		errs = append(errs, f.thawAll(path.Join(dir, name)))
+	}
+	return errors.Join(errs...)
 }
 
 func ignoreGone(err error) error {

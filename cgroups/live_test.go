@@ -205,6 +205,20 @@ func TestFreezeThawKill(t *testing.T) {
 	}
 }
 
+// TestKillAboveFrozen ends a box of which a group below is frozen, as one that was paused when its daemon died.
+func TestKillAboveFrozen(t *testing.T) {
+	box := newBox(t, openTree(t), Limits{})
+	start(t, newSlot(t, box, "slot-1", Limits{}), "spin 60000")
+	if err := box.User().Freeze(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := box.Kill(ctx); err != nil {
+		t.Errorf("Kill of a box with a frozen group: %v", err)
+	}
+}
+
 func TestRemoveWaitsForTheLastProcess(t *testing.T) {
 	slot := newSlot(t, newBox(t, openTree(t), Limits{}), "slot-1", Limits{})
 	c := start(t, slot, "wait")
