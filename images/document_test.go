@@ -72,6 +72,9 @@ func section(t *testing.T, b *strings.Builder, r *Recipe, common Limits) {
 		line("Compiled by", "`%s`", strings.Join(p.Compile.Args, " "))
 	}
 	line("Run by", "`%s`", strings.Join(p.Run.Args, " "))
+	if len(r.Interactive) > 0 {
+		line("Interactive", "`%s`", strings.Join(r.Interactive, " "))
+	}
 	if vars := ownVariables(p.Run); len(vars) > 0 {
 		line("Environment", "%s", codes(vars))
 	}

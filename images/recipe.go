@@ -36,6 +36,8 @@ type Recipe struct {
 	Notes      []string // what users should know, in Markdown
 	Samples    []Sample
 
+	Interactive []string // the command of its interactive interpreter; empty: it has none
+
 	replaces     bool     // takes the place of the embedded recipe of its name
 	interpreters []string // program names in a #! line
 	shared       []string // extensions that other languages have as well
@@ -86,6 +88,7 @@ type recipeFile struct {
 	Prepare            *prepareFile      `toml:"prepare"`
 	Compile            *stepFile         `toml:"compile"`
 	Run                *stepFile         `toml:"run"`
+	Interactive        []string          `toml:"interactive"`
 	OutOfMemory        []signatureFile   `toml:"out_of_memory"`
 	Notes              []string          `toml:"notes"`
 	Detect             []markFile        `toml:"detect"`
@@ -152,7 +155,7 @@ func (c *compiler) recipe() *Recipe {
 	f := c.file
 	r := &Recipe{
 		Name: f.Name, Title: f.Title, Aliases: f.Aliases, Extensions: f.Extensions, Entrypoint: f.Entrypoint,
-		Packages: f.Packages, Needs: f.Needs, Notes: f.Notes, Samples: f.Samples,
+		Packages: f.Packages, Needs: f.Needs, Notes: f.Notes, Samples: f.Samples, Interactive: f.Interactive,
 		replaces: f.Replaces, interpreters: f.Interpreters, shared: f.SharedExtensions, sources: f.Sources, exclude: f.SourcesExclude,
 		version: f.Version.Args, versionRE: c.regexp("version.pattern", f.Version.Pattern),
 	}
@@ -221,6 +224,9 @@ func (c *compiler) describe() {
 	}
 	if !slices.Contains([]sourceRule{sourcesEntrypoint, sourcesDirectory, sourcesTree}, f.Sources) {
 		c.failf("sources is %q, want entrypoint, directory or tree", f.Sources)
+	}
+	if slices.Contains(f.Interactive, "") {
+		c.failf("interactive holds an empty string")
 	}
 	for _, glob := range f.SourcesExclude {
 		if _, err := path.Match(glob, ""); err != nil {

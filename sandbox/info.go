@@ -14,6 +14,8 @@ type Language struct {
 	Install    string   // the command that installs them; empty when nothing is missing
 	Limits     Limits   // defaults of the run step
 	Compile    Limits   // defaults of the compile step; zero when not compiled
+
+	Interactive []string // the command of its interactive interpreter; empty when it has none
 }
 
 // Answer is what a probe found out about one feature.

@@ -99,7 +99,7 @@ func (l *languages) list(ctx context.Context) ([]Language, error) {
 		}
 		st := l.status[r.Name]
 		lang := Language{
-			Name: r.Name, Title: r.Title, Aliases: r.Aliases, Extensions: r.Extensions, Entrypoint: r.Entrypoint,
+			Name: r.Name, Title: r.Title, Aliases: r.Aliases, Extensions: r.Extensions, Entrypoint: r.Entrypoint, Interactive: r.Interactive,
 			Compiled: r.Compiled(), Available: st.Available(), Version: l.versions[r.Name], Missing: st.Missing, Install: st.Install,
 		}
 		lang.Limits, _ = rules.resolve(Limits{}, fromImages(r.Limits))

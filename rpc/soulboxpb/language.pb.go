@@ -45,6 +45,8 @@ type Language struct {
 	Limits *Limits `protobuf:"bytes,11,opt,name=limits,proto3" json:"limits,omitempty"`
 	// Limits for the compiler; absent when not compiled.
 	CompileLimits *Limits `protobuf:"bytes,12,opt,name=compile_limits,json=compileLimits,proto3" json:"compile_limits,omitempty"`
+	// The command of its interactive interpreter, for a terminal in a sandbox; empty when it has none.
+	Interactive   []string `protobuf:"bytes,13,rep,name=interactive,proto3" json:"interactive,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -159,6 +161,13 @@ func (x *Language) GetLimits() *Limits {
 func (x *Language) GetCompileLimits() *Limits {
 	if x != nil {
 		return x.CompileLimits
+	}
+	return nil
+}
+
+func (x *Language) GetInteractive() []string {
+	if x != nil {
+		return x.Interactive
 	}
 	return nil
 }
@@ -296,7 +305,7 @@ var File_soulbox_v1_language_proto protoreflect.FileDescriptor
 const file_soulbox_v1_language_proto_rawDesc = "" +
 	"\n" +
 	"\x19soulbox/v1/language.proto\x12\n" +
-	"soulbox.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1asoulbox/v1/execution.proto\"\xfd\x02\n" +
+	"soulbox.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1asoulbox/v1/execution.proto\"\x9f\x03\n" +
 	"\bLanguage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12\x18\n" +
@@ -314,7 +323,8 @@ const file_soulbox_v1_language_proto_rawDesc = "" +
 	"\ainstall\x18\n" +
 	" \x01(\tR\ainstall\x12*\n" +
 	"\x06limits\x18\v \x01(\v2\x12.soulbox.v1.LimitsR\x06limits\x129\n" +
-	"\x0ecompile_limits\x18\f \x01(\v2\x12.soulbox.v1.LimitsR\rcompileLimits\"\x16\n" +
+	"\x0ecompile_limits\x18\f \x01(\v2\x12.soulbox.v1.LimitsR\rcompileLimits\x12 \n" +
+	"\vinteractive\x18\r \x03(\tR\vinteractive\"\x16\n" +
 	"\x14ListLanguagesRequest\"K\n" +
 	"\x15ListLanguagesResponse\x122\n" +
 	"\tlanguages\x18\x01 \x03(\v2\x14.soulbox.v1.LanguageR\tlanguages\"3\n" +

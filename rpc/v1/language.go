@@ -55,5 +55,6 @@ func language(l sandbox.Language) *pb.Language {
 		Install:       l.Install,
 		Limits:        limitsProto(l.Limits),
 		CompileLimits: limitsProto(l.Compile),
+		Interactive:   l.Interactive,
 	}
 }
