@@ -74,6 +74,10 @@ build: programs ## bin/soulbox, with everything it carries; COVER=1 makes bin/co
 	@mkdir -p $(BIN)
 	CGO_ENABLED=0 $(GO_BUILD) $(COVERFLAGS) $(OVERLAY) -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/soulbox ./cmd/soulbox
 
+.PHONY: man
+man: build ## manual pages of all commands, in out/man
+	@mkdir -p out/man && $(BIN)/soulbox man out/man
+
 # glibc warns that some of its functions need shared libraries when they are linked statically; nothing here calls them.
 .PHONY: programs
 programs: $(OUT)/launcher $(OUT)/ready

@@ -29,5 +29,8 @@ func commands(session *wide.Session) []*cli.Command {
 		configCommand(),
 		reloadCommand(),
 		versionCommand(),
+		completionCommand(),
+		completeCommand(),
+		manCommand(),
 	}
 }

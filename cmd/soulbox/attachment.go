@@ -47,6 +47,7 @@ type attachment struct {
 	process *client.Process
 	lost    atomic.Bool // there is no connection
 	left    bool        // the user left it running
+	missed  int64       // bytes of output that were no longer kept; Receive's alone
 	stop    context.CancelCauseFunc
 }
 
@@ -138,6 +139,7 @@ func (a *attachment) onBack() {
 }
 
 func (a *attachment) onMissed(n int64) {
+	a.missed += n
 	a.say(fmt.Sprintf("%s of output are no longer kept", showBytes(n)))
 }
 

@@ -35,7 +35,7 @@ func doctorCommand() *cli.Command {
 		Name:  "doctor",
 		Usage: "check what this host can enforce, and say how to mend what it cannot",
 		Description: "It changes nothing, and asks no daemon: what it finds is for the user who runs it. The exit status is 1 when something is\n" +
-			"   missing without which nothing runs; warnings leave it 0.",
+			"   missing without which nothing runs; warnings leave it 0.\n\n   soulbox doctor",
 		Flags: []cli.Flag{
 			&cli.PathFlag{Name: "state-dir", Value: defaultStateDir(os.Getuid()), Usage: "`DIR` whose disk is looked at", EnvVars: []string{"SOULBOX_STATE_DIR"}},
 			jsonFlag(),

@@ -26,7 +26,7 @@ func (d *daemon) command(t *testing.T, args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(t.Context(), commandWait)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, binary(t), args...)
-	cmd.Env = append(os.Environ(), "SOULBOX_STATE_DIR="+d.state, "SOULBOX_URL=", "SOULBOX_API_KEY=", "TERM=xterm", "PS1=")
+	cmd.Env = append(os.Environ(), "SOULBOX_STATE_DIR="+d.state, "SOULBOX_URL=", "SOULBOX_API_KEY=")
 	return cmd
 }
 
@@ -50,7 +50,33 @@ type session struct {
 // onTerminal starts a command on a terminal of 90 columns and 30 rows.
 func (d *daemon) onTerminal(t *testing.T, args ...string) *session {
 	t.Helper()
+	return d.onTerminalNamed(t, "xterm", args...)
+}
+
+// onTerminalNamed is [daemon.onTerminal] with a terminal of another kind.
+func (d *daemon) onTerminalNamed(t *testing.T, name string, args ...string) *session {
+	t.Helper()
 	cmd := d.command(t, args...)
+	cmd.Env = append(cmd.Env, "TERM="+name)
+	return seated(t, cmd)
+}
+
+// onProgram is [daemon.onTerminal] for another program than soulbox.
+func (d *daemon) onProgram(t *testing.T, args ...string) *session {
+	t.Helper()
+	cmd := d.command(t)
+	path, err := exec.LookPath(args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Path, cmd.Args = path, args
+	cmd.Env = append(cmd.Env, "TERM=xterm")
+	return seated(t, cmd)
+}
+
+// seated starts a command on a terminal.
+func seated(t *testing.T, cmd *exec.Cmd) *session {
+	t.Helper()
 	side, err := pty.StartWithSize(cmd, &pty.Winsize{Cols: 90, Rows: 30})
 	if err != nil {
 		t.Fatal(err)

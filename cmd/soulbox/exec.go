@@ -132,6 +132,8 @@ func (a *attachment) outcome(exit *pb.ProcessExited, err error) error {
 		return exitStatus(128 + int(signalled.signal))
 	case err != nil:
 		return err
+	case a.missed > 0 && a.console == nil:
+		return exitStatus(exitFailed) // a pipe does not see what was said
 	}
 	if status := exitedStatus(exit); status != 0 {
 		return exitStatus(status)

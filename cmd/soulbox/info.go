@@ -15,7 +15,7 @@ func infoCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "info",
 		Usage:       "describe a running daemon: its load, its limits, and what it cannot enforce",
-		Description: "What a host could offer, without a daemon, is what soulbox doctor says.",
+		Description: "What a host could offer, without a daemon, is what soulbox doctor says.\n\n   soulbox info",
 		Flags:       clientFlags(jsonFlag()),
 		Action:      daemonNoArgs(info),
 	}

@@ -19,7 +19,7 @@ func keyCommand() *cli.Command {
 			{
 				Name:        "create",
 				Usage:       "make a key and print it",
-				Description: "The key is printed once and cannot be shown again: only a hash of it is kept.",
+				Description: "The key is printed once and cannot be shown again: only a hash of it is kept.\n\n   soulbox key create --label laptop",
 				Flags: clientFlags(
 					&cli.StringFlag{Name: "label", Usage: "`TEXT` that says what the key is for"},
 					jsonFlag(),
@@ -27,16 +27,18 @@ func keyCommand() *cli.Command {
 				Action: daemonNoArgs(keyCreate),
 			},
 			{
-				Name:   "list",
-				Usage:  "list the keys, without their secrets",
-				Flags:  clientFlags(jsonFlag()),
-				Action: daemonNoArgs(keyList),
+				Name:        "list",
+				Usage:       "list the keys, without their secrets",
+				Description: "Those that were revoked are there, too.\n\n   soulbox key list",
+				Flags:       clientFlags(jsonFlag()),
+				Action:      daemonNoArgs(keyList),
 			},
 			{
-				Name:      "revoke",
-				Usage:     "make a key useless, at once",
-				ArgsUsage: "ID",
-				Flags:     clientFlags(jsonFlag()),
+				Name:        "revoke",
+				Usage:       "make a key useless, at once",
+				ArgsUsage:   "ID",
+				Description: "The ID is that of soulbox key list, and no secret.\n\n   soulbox key revoke ID",
+				Flags:       clientFlags(jsonFlag()),
 				Action: func(c *cli.Context) error {
 					if _, err := oneArg(c, "key ID"); err != nil {
 						return err

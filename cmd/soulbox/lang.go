@@ -19,9 +19,10 @@ func langCommand(session *wide.Session) *cli.Command {
 		Usage: "show and try the languages of this host",
 		Subcommands: []*cli.Command{
 			{
-				Name:  "list",
-				Usage: "list all languages, and how to get those that are missing",
-				Flags: localFlags(jsonFlag()),
+				Name:        "list",
+				Usage:       "list all languages, and how to get those that are missing",
+				Description: "A daemon is asked when one answers; otherwise it is this command's own host.\n\n   soulbox lang list",
+				Flags:       localFlags(jsonFlag()),
 				Action: func(c *cli.Context) error {
 					if err := noArgs(c); err != nil {
 						return err
@@ -30,10 +31,11 @@ func langCommand(session *wide.Session) *cli.Command {
 				},
 			},
 			{
-				Name:      "show",
-				Usage:     "show one language: version, file names, default limits",
-				ArgsUsage: "NAME",
-				Flags:     localFlags(jsonFlag()),
+				Name:        "show",
+				Usage:       "show one language: version, file names, default limits",
+				ArgsUsage:   "NAME",
+				Description: "NAME can be an alias.\n\n   soulbox lang show cpp",
+				Flags:       localFlags(jsonFlag()),
 				Action: func(c *cli.Context) error {
 					if _, err := oneArg(c, "language name"); err != nil {
 						return err

@@ -31,7 +31,7 @@ func langTestCommand(session *wide.Session) *cli.Command {
 		Usage:     "run the small programs that show that a language works",
 		ArgsUsage: "[NAME...]",
 		Description: "Without a NAME all languages of this host are tried, those of --languages-dir too. The exit status is 0 only when every\n" +
-			"   answer was right.",
+			"   answer was right.\n\n   soulbox lang test\n   soulbox lang test python go",
 		Flags: localFlags(
 			&cli.BoolFlag{Name: "all", Usage: "try languages that are not installed too, and fail for them"},
 			jsonFlag(),

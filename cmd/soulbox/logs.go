@@ -17,7 +17,7 @@ func logsCommand() *cli.Command {
 		Usage:     "show what an execution printed, and its compiler",
 		ArgsUsage: "ID",
 		Description: "Standard output goes to standard output, standard error and what a compiler printed to standard error. How it ended is\n" +
-			"   said in one line on standard error, unless it ended well.",
+			"   said in one line on standard error, unless it ended well.\n\n   soulbox logs $(soulbox ps -q -n 1)",
 		Flags: clientFlags(&cli.BoolFlag{Name: "json", Usage: "print the whole record as JSON"}),
 		Action: func(c *cli.Context) error {
 			if _, err := oneArg(c, "execution ID"); err != nil {

@@ -50,7 +50,6 @@ func newApp(session *wide.Session) *cli.App {
 		Usage:                  "run untrusted programs in sandboxes that start in milliseconds",
 		Version:                version,
 		HideVersion:            true,
-		EnableBashCompletion:   true,
 		UseShortOptionHandling: true,
 		Commands:               commands(session),
 		ExitErrHandler:         func(*cli.Context, error) {}, // report does it

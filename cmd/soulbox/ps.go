@@ -17,8 +17,9 @@ const pageSize = 1000
 
 func psCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "ps",
-		Usage: "list executions, the newest first",
+		Name:        "ps",
+		Usage:       "list executions, the newest first",
+		Description: "Sandboxes that live on are what soulbox sandbox list shows.\n\n   soulbox ps\n   soulbox ps -q -n 1 --language python",
 		Flags: clientFlags(
 			&cli.StringFlag{Name: "state", Usage: "only those in this `STATE`: queued, running or done"},
 			&cli.StringFlag{Name: "language", Aliases: []string{"l"}, Usage: "only those of this language, by `NAME`"},

@@ -34,6 +34,10 @@ of -l, else of FILE's extension, else of its #! line, else of its text when that
    echo 'print(1)' | soulbox run -l python -
    curl -s https://example.org/script | soulbox run -
    soulbox run --timeout 2s --memory 64M a.cpp < input
+   soulbox run -l python
+
+With -l, no FILE and a terminal, the language's interactive interpreter runs there, in a sandbox of a daemon that is removed
+afterwards.
 
 A daemon that answers on this machine, or at --url, runs the program; without one, this command does.
 
@@ -45,7 +49,7 @@ func runCommand(session *wide.Session) *cli.Command {
 	return &cli.Command{
 		Name:        "run",
 		Usage:       "run one program and show what it prints",
-		ArgsUsage:   "FILE|- [ARGS...]",
+		ArgsUsage:   "[FILE|- [ARGS...]]",
 		Description: indented(runDescription),
 		Flags: localFlags(
 			&cli.StringFlag{Name: "language", DefaultText: images.Auto, Aliases: []string{"l"}, Usage: "`NAME` of the language; auto detects it"},
@@ -62,6 +66,9 @@ func runCommand(session *wide.Session) *cli.Command {
 		),
 		Action: func(c *cli.Context) error {
 			// Wrong usage must be said before anything is started, and only once: not inside again.
+			if session == nil && isInteractive(c) {
+				return runFailed(c, runInteractive(c))
+			}
 			if session == nil {
 				if err := checkRun(c); err != nil {
 					return runFailed(c, err)

@@ -23,9 +23,10 @@ type buildInfo struct {
 
 func versionCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "version",
-		Usage: "say what this executable was built from",
-		Flags: []cli.Flag{jsonFlag()},
+		Name:        "version",
+		Description: "With --json, of the embedded programs too.\n\n   soulbox version --json",
+		Usage:       "say what this executable was built from",
+		Flags:       []cli.Flag{jsonFlag()},
 		Action: func(c *cli.Context) error {
 			if err := noArgs(c); err != nil {
 				return err

@@ -1,0 +1,62 @@
+package main_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestCompletion presses Tab in bash.
+func TestCompletion(t *testing.T) {
+	d := startDaemon(t)
+	id := d.soulbox(t, "sandbox", "create", "--name", "unmistakable")
+	script := filepath.Join(t.TempDir(), "script")
+	if err := os.WriteFile(script, []byte(d.soulbox(t, "completion", "bash")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir, name := filepath.Split(binary(t))
+	s := d.onProgram(t, "bash", "--norc", "--noprofile")
+	s.typed(t, "PATH="+dir+":$PATH; source "+script+"; bind 'set bell-style none'; PS1='=''> '\r", "=> ")
+	if name != "soulbox" {
+		t.Fatalf("the program is called %s, and completion is for soulbox", name)
+	}
+	for _, tc := range []struct{ typed, want string }{
+		{"soulbox comple\t", "soulbox completion "},
+		{"soulbox exec unmis\t", "soulbox exec unmistakable "},
+		{"soulbox exec -it " + id[:8] + "\t", "soulbox exec -it " + id + " "},
+		{"soulbox cp unmis\t", "soulbox cp unmistakable:"},
+		{"soulbox run --mem\t", "soulbox run --memory "},
+		{"soulbox run -l javas\t", "soulbox run -l javascript "},
+	} {
+		s.typed(t, tc.typed, tc.want)
+		s.typed(t, ctrlC, "=> ")
+	}
+	s.typed(t, "exit\r", "exit")
+	s.rest(t)
+	_ = s.cmd.Wait() // its status is that of what was interrupted
+
+	// Without a daemon there is nothing to complete, and nothing is said.
+	cmd := d.command(t, "__complete", "soulbox", "exec", "")
+	cmd.Env = append(cmd.Env, "SOULBOX_STATE_DIR="+t.TempDir())
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("completion without a daemon: %v, %q", err, out)
+	}
+}
+
+// TestCompletionSyntax lets the other shells read their scripts, where there are such shells.
+func TestCompletionSyntax(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		script, err := exec.Command(binary(t), "completion", shell).Output()
+		if err != nil || !strings.Contains(string(script), "__complete") {
+			t.Fatalf("soulbox completion %s: %v, %q", shell, err, script)
+		}
+		cmd := exec.Command(shell, "-n")
+		cmd.Stdin = strings.NewReader(string(script))
+		if out, err := cmd.CombinedOutput(); err != nil && !errors.Is(err, exec.ErrNotFound) {
+			t.Errorf("%s -n: %v, %s", shell, err, out)
+		}
+	}
+}
