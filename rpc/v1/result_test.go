@@ -2,6 +2,7 @@ package v1
 
 import (
 	"testing"
+	"time"
 
 	pb "github.com/soulbox/soulbox/rpc/soulboxpb"
 	"github.com/soulbox/soulbox/sandbox"
@@ -33,6 +34,17 @@ func TestEnumsAgree(t *testing.T) {
 	for in, want := range states {
 		if got := state(in); got != want {
 			t.Errorf("state(%d) = %v, want %v", in, got, want)
+		}
+	}
+}
+
+// The time of a paused sandbox stands still, so it has no end.
+func TestDeadline(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for state, want := range map[sandbox.SandboxState]bool{sandbox.SandboxRunning: true, sandbox.SandboxPaused: false, sandbox.SandboxStopped: true} {
+		got := sandboxProto(sandbox.Sandbox{State: state, DeadlineAt: at}).GetDeadlineAt()
+		if (got != nil) != want || want && !got.AsTime().Equal(at) {
+			t.Errorf("the deadline of a sandbox in state %v is %v, want one: %t", state, got, want)
 		}
 	}
 }

@@ -192,6 +192,14 @@ func shownSandbox(s sandbox.Sandbox, err error) (*pb.Sandbox, error) {
 	return sandboxProto(s), nil
 }
 
+// deadline is when the time of s ends. That of a paused one does not run, and the record's moves when it is resumed.
+func deadline(s *sandbox.Sandbox) time.Time {
+	if s.State == sandbox.SandboxPaused {
+		return time.Time{}
+	}
+	return s.DeadlineAt
+}
+
 // sandboxProto converts a record.
 func sandboxProto(s sandbox.Sandbox) *pb.Sandbox {
 	return &pb.Sandbox{
@@ -200,7 +208,7 @@ func sandboxProto(s sandbox.Sandbox) *pb.Sandbox {
 		Limits: &pb.SandboxLimits{MemoryBytes: s.Limits.Memory, Processes: clampUint32(s.Limits.Processes),
 			OpenFiles: clampUint32(s.Limits.OpenFiles), DiskBytes: s.Limits.Disk},
 		Clamped: limitNames(s.Clamped), Timeout: durationpb.New(s.Timeout), IdleTimeout: durationpb.New(s.IdleTimeout),
-		DeadlineAt: timestamp(s.DeadlineAt), CreatedAt: timestamp(s.CreatedAt), StartedAt: timestamp(s.StartedAt),
+		DeadlineAt: timestamp(deadline(&s)), CreatedAt: timestamp(s.CreatedAt), StartedAt: timestamp(s.StartedAt),
 		PausedAt: timestamp(s.PausedAt), EndedAt: timestamp(s.EndedAt),
 	}
 }
