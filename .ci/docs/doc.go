@@ -7,6 +7,7 @@
 //
 //	```sh                 commands; lines of comment below one are what it prints
 //	```console            a transcript: commands after "$ ", below each exactly what it prints
+//	```console terminal   the same of one command with a terminal: the lines after prompts are typed into it
 //	```sh norun REASON    not run; the reason is printed with the document's result
 //	```toml soulbox.toml  a file, written before what comes next runs
 //	```text               anything else is for reading; a block without a language is a mistake

@@ -30,6 +30,9 @@ func TestPlan(t *testing.T) {
 			{line: 6, text: "c\n", compared: true},
 		}, nil, ""},
 		{"lines of a transcript's command", "```console\n$ a '\n> b'\n> c\n```\n", []step{{line: 2, text: "a '\nb'\nc\n", compared: true}}, nil, ""},
+		{"terminal", "```console terminal\n$ sh\nme@box:~$ echo 1\n1\nroot:/# exit\n```\n", []step{{line: 2,
+			text: "printf %s 'echo 1\nexit\n' | script -qec 'sh' /dev/null\n", want: []string{"…", "…1", "…"}, compared: true}}, nil, ""},
+		{"terminal without a command", "```console terminal\n1\n```\n", nil, nil, "begins with a command"},
 		{"file", "```toml a/b.toml\nx = 1\n```\n", []step{{line: 2, file: "a/b.toml", text: "x = 1\n"}}, nil, ""},
 		{"not run", "```sh norun no disk\na\n```\n", nil, []string{"line 2: no disk"}, ""},
 		{"to be read", "```text\na\n```\n", nil, nil, ""},
@@ -132,6 +135,7 @@ func TestRun(t *testing.T) {
 		{"a failure between", "```sh\nfalse\necho on\n```\n", "it failed", 0},
 		{"a failure in a pipe", "```sh\nfalse | cat\n```\n", "it failed", 0},
 		{"a file", "```text a\nx\n```\n```console\n$ cat a\nx\n```\n", "", 2},
+		{"a terminal", "```console terminal\n$ sh\n$ tty >/dev/null && echo \"is\" one\nis one\n$ exit\n```\n", "", 1},
 		{"it reads nothing", "```console\n$ cat\n```\n", "", 1},
 		{"what is left running ends", "```sh\nsleep 1000 &\n```\n", "", 1},
 	} {

@@ -14,6 +14,7 @@ type block struct {
 	kind   string
 	file   string // where its text is to be written
 	reason string // why it is not to be run
+	typed  bool   // it is typed at a terminal
 	text   []string
 }
 
@@ -67,6 +68,8 @@ func opening(line int, info string) (block, error) {
 	case kind == "":
 		return b, fmt.Errorf("line %d: the block names no language; text is one", line)
 	case rest == "":
+	case kind == "console" && rest == "terminal":
+		b.typed = true
 	case b.runs():
 		reason, ok := strings.CutPrefix(rest, "norun ")
 		if !ok {
@@ -93,6 +96,8 @@ func (b *block) steps() ([]step, error) {
 		return nil, nil
 	case b.kind == "sh":
 		return b.commands(), nil
+	case b.typed:
+		return b.session()
 	case b.kind == "console":
 		return b.transcript()
 	}
@@ -148,6 +153,28 @@ func (b *block) transcript() ([]step, error) {
 	}
 	return steps, nil
 }
+
+// session makes a step of a transcript of one command that runs at a terminal: what is typed there stands after prompts that
+// end in "$ " or "# ". Of all that the terminal shows, what is printed in between is to be there, in this order.
+func (b *block) session() ([]step, error) {
+	command, ok := strings.CutPrefix(strings.Join(b.text[:min(len(b.text), 1)], ""), "$ ")
+	if !ok {
+		return nil, fmt.Errorf("line %d: a session begins with a command, after \"$ \"", b.line)
+	}
+	typed, want := "", []string{"…"}
+	for _, line := range b.text[1:] {
+		if m := regexp.MustCompile(`^\S*[$#] (.*)$`).FindStringSubmatch(line); m != nil {
+			typed += m[1] + "\n"
+			continue
+		}
+		want = append(want, "…"+line, "…") // a prompt that nobody saw may stand before it
+	}
+	text := fmt.Sprintf("printf %%s %s | script -qec %s /dev/null\n", quote(typed), quote(command))
+	return []step{{line: b.line, text: text, want: want, compared: true}}, nil
+}
+
+// quote makes one word of text for a shell.
+func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
 // serves reports whether the step starts a daemon.
 func (s *step) serves() bool {
