@@ -172,6 +172,10 @@ test-docs: build .cache/tools/grpcurl ## every command in the documents, the cli
 test-bare: ## what a newcomer does, on a bare Debian 12 in a directory: make run, as a plain user and as root
 	@.ci/bare
 
+.PHONY: torture
+torture: build ## 2,000 programs and 500 sandboxes against one daemon, with counts before and after
+	@.ci/torture
+
 .PHONY: bench
 bench: build ## measure what an execution costs, beside the bare interpreter
 	@.ci/bench

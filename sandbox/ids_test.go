@@ -206,3 +206,33 @@ func TestLockFile(t *testing.T) {
 		t.Errorf("LockFile = %q, %v; want %q", got, err, want)
 	}
 }
+
+// TestIDPoolResetKeeps gives back what an earlier daemon locked, but for what was adopted.
+func TestIDPoolResetKeeps(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ids.lock")
+	supervisor := openLock(t, path)
+	earlier := NewIDPool(supervisor, 4)
+	for k := range 4 {
+		acquire(t, earlier, k)
+	}
+	next, other := NewIDPool(supervisor, 4), NewIDPool(openLock(t, path), 4)
+	for _, k := range []int{1, 3} {
+		if err := next.Adopt(Block{Index: k}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := next.Reset(Block{Index: 1}, Block{Index: 3}); err != nil {
+		t.Fatal(err)
+	}
+	if next.InUse() != 2 {
+		t.Errorf("InUse after Reset = %d, want the two that were kept", next.InUse())
+	}
+	acquire(t, other, 0)
+	acquire(t, other, 2)
+	exhausted(t, other)
+	if err := next.Release(Block{Index: 3}); err != nil {
+		t.Fatal(err)
+	}
+	acquire(t, other, 3)
+	exhausted(t, next)
+}
