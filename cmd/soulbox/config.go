@@ -29,7 +29,7 @@ func configCommand() *cli.Command {
 			Name:        "check",
 			Usage:       "say everything that is wrong with a configuration file",
 			ArgsUsage:   "FILE",
-			Description: "The file is judged alone, without flags and environment. The exit status is 1 when something is wrong.",
+			Description: "The file is judged alone, without flags and environment. The exit status is 1 when something is wrong.\n\n   soulbox config check soulbox.toml",
 			Flags:       []cli.Flag{jsonFlag()},
 			Action:      checkConfig,
 		}},

@@ -19,7 +19,7 @@ func reloadCommand() *cli.Command {
 		Name:  "reload",
 		Usage: "tell the daemon on this machine to read its configuration again",
 		Description: "It sends SIGHUP to the daemon's supervisor. The daemon's log says what changed, what needs a restart, and, when the\n" +
-			"configuration is wrong and the old one stays, everything that is wrong with it.",
+			"configuration is wrong and the old one stays, everything that is wrong with it.\n\n   soulbox reload",
 		Flags: []cli.Flag{stateDirFlag()},
 		Action: func(c *cli.Context) error {
 			if err := noArgs(c); err != nil {
