@@ -240,6 +240,7 @@ func sandboxFiles(t *testing.T, d *daemon) {
 	}
 	d.do(t, http.MethodGet, inPath(path, ":stat", "/tmp/moved"), nil).refuses(t, http.StatusNotFound, "NOT_FOUND", "")
 	d.do(t, http.MethodPut, inPath(path, "", "/etc/new"), "x").refuses(t, http.StatusForbidden, "PERMISSION_DENIED", "")
+	d.do(t, http.MethodGet, inPath(path, "", "/etc/shadow"), nil).refuses(t, http.StatusForbidden, "PERMISSION_DENIED", "")
 	d.do(t, http.MethodPut, inPath(path, "", "/etc/new", "user", "root"), "x").want(t, http.StatusOK)
 	d.do(t, http.MethodPut, inPath(path, "", "f", "user", "stranger"), "x").refuses(t, http.StatusBadRequest, "UNKNOWN_USER", "user")
 	d.do(t, http.MethodGet, inPath(path, "", "dir"), nil).refuses(t, http.StatusBadRequest, "INVALID_ARGUMENT", "path")

@@ -82,6 +82,11 @@ func (h *Handler) download(w http.ResponseWriter, r *http.Request, found *route)
 	if m.GetOffset() == 0 && m.GetLimit() == 0 && info.GetSize() > 0 {
 		c := &content{ctx: ctx, file: f, size: info.GetSize()}
 		defer c.Close()
+		if err := c.open(); err != nil { // there is a status for it only now
+			w.Header().Del("Soulbox-File-Mode")
+			refuse(w, h.s.Error(ctx, err))
+			return
+		}
 		http.ServeContent(w, r, "", modified(info), c)
 		return
 	}
@@ -134,16 +139,25 @@ func (c *content) Seek(offset int64, whence int) (int64, error) {
 
 // Read implements [io.Reader].
 func (c *content) Read(p []byte) (int, error) {
-	if c.body == nil {
-		body, err := c.file.Read(c.ctx, c.at, 0)
-		if err != nil {
-			return 0, err
-		}
-		c.body = body
+	if err := c.open(); err != nil {
+		return 0, err
 	}
 	n, err := c.body.Read(p)
 	c.at += int64(n)
 	return n, err
+}
+
+// open opens the file where reading goes on, unless it is open.
+func (c *content) open() error {
+	if c.body != nil {
+		return nil
+	}
+	body, err := c.file.Read(c.ctx, c.at, 0)
+	if err != nil {
+		return err
+	}
+	c.body = body
+	return nil
 }
 
 // Close drops what is open.
