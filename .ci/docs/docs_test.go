@@ -153,7 +153,7 @@ func TestRun(t *testing.T) {
 }
 
 func TestPatience(t *testing.T) {
-	sh, err := startShell(t.TempDir(), t.TempDir(), os.Environ())
+	sh, err := startShell(t.Context(), t.TempDir(), t.TempDir(), os.Environ())
 	if err != nil {
 		t.Fatal(err)
 	}

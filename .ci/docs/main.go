@@ -39,7 +39,7 @@ func check(ctx context.Context, soulbox, tools string, jobs int, patience time.D
 	if err != nil {
 		return fmt.Errorf("make a directory: %w", err)
 	}
-	defer func() { err = errors.Join(err, removeAll(dir)) }()
+	defer func() { err = errors.Join(err, removeAll(context.WithoutCancel(ctx), dir)) }()
 	s := &site{dir: dir, patience: patience}
 	if s.soulbox, err = filepath.Abs(soulbox); err != nil {
 		return fmt.Errorf("find soulbox: %w", err)

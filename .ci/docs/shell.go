@@ -30,14 +30,14 @@ type shell struct {
 	count    int
 }
 
-// startShell starts a shell in work, with nothing in its environment but env.
-func startShell(dir, work string, env []string) (*shell, error) {
+// startShell starts a shell in work, with nothing in its environment but env. When ctx ends it does.
+func startShell(ctx context.Context, dir, work string, env []string) (*shell, error) {
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("make a pipe: %w", err)
 	}
 	defer writer.Close()
-	s := &shell{dir: dir, cmd: exec.Command("bash", "--noprofile", "--norc"), statuses: bufio.NewReader(reader)}
+	s := &shell{dir: dir, cmd: exec.CommandContext(ctx, "bash", "--noprofile", "--norc"), statuses: bufio.NewReader(reader)}
 	s.cmd.Dir, s.cmd.Env, s.cmd.ExtraFiles = work, env, []*os.File{writer}
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if s.input, err = s.cmd.StdinPipe(); err == nil {

@@ -77,7 +77,7 @@ func (s *site) run(ctx context.Context, name string) (r result) {
 	if r.err = s.copyTree(work, filepath.Join(dir, "home")); r.err != nil {
 		return r
 	}
-	sh, err := startShell(dir, work, s.environment(filepath.Join(dir, "home"), work, address))
+	sh, err := startShell(ctx, dir, work, s.environment(ctx, filepath.Join(dir, "home"), work, address))
 	if err != nil {
 		r.err = err
 		return r

@@ -13,7 +13,7 @@ import (
 )
 
 // environment is what a document's shell has. It is a newcomer's, but for what says where modules and packages come from.
-func (s *site) environment(home, work, address string) []string {
+func (s *site) environment(ctx context.Context, home, work, address string) []string {
 	path := []string{filepath.Join(work, "bin"), s.tools}
 	if goTool, err := exec.LookPath("go"); err == nil {
 		path = append(path, filepath.Dir(goTool))
@@ -23,7 +23,7 @@ func (s *site) environment(home, work, address string) []string {
 		"SOULBOX_LISTEN=" + address, "SOULBOX_STATE_DIR=" + filepath.Join(home, ".local/state/soulbox"),
 		"SOULBOX_CACHE_DIR=" + filepath.Join(s.dir, "cache"),
 	}
-	if out, err := exec.Command("go", "env", "GOCACHE", "GOMODCACHE", "GOPROXY", "GONOSUMDB", "GOSUMDB", "GOFLAGS").Output(); err == nil {
+	if out, err := exec.CommandContext(ctx, "go", "env", "GOCACHE", "GOMODCACHE", "GOPROXY", "GONOSUMDB", "GOSUMDB", "GOFLAGS").Output(); err == nil {
 		values := strings.Split(string(out), "\n")
 		for i, name := range []string{"GOCACHE", "GOMODCACHE", "GOPROXY", "GONOSUMDB", "GOSUMDB", "GOFLAGS"} {
 			env = append(env, name+"="+values[i])
@@ -83,11 +83,11 @@ func (s *site) copyTree(work, home string) error {
 }
 
 // removeAll removes a directory with files of the user's subordinate ids, which only their namespace's root may remove.
-func removeAll(dir string) error {
+func removeAll(ctx context.Context, dir string) error {
 	if os.RemoveAll(dir) == nil {
 		return nil
 	}
-	out, err := exec.Command("unshare", "--map-root-user", "--map-auto", "rm", "-rf", dir).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "unshare", "--map-root-user", "--map-auto", "rm", "-rf", dir).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("remove %s: %w: %s", dir, err, bytes.TrimSpace(out))
 	}
