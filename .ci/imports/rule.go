@@ -22,7 +22,7 @@ var rules = map[string][]string{
 	"store":                 {},
 	"systemd":               {},
 	"bench":                 {},
-	"docs":                  {},
+	"docs":                  {"rpc/soulboxpb"}, // examples: what any client of the API may use
 	"rpc/soulboxpb":         {},
 	"sandbox/wide":          {},
 	"sandbox/agent/agentpb": {},
