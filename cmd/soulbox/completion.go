@@ -20,7 +20,7 @@ import (
 var completionScripts embed.FS
 
 // completionWait is how long a shell waits for a daemon when its user presses Tab.
-const completionWait = 500 * time.Millisecond
+const completionWait = time.Second
 
 // completeCommandName is what the scripts call with the words that were typed.
 const completeCommandName = "__complete"
