@@ -338,6 +338,13 @@ func TestKillAtRandomUnderLoad(t *testing.T) {
 		d.kill(t)
 		cancel()
 		clients.Wait()
+		// Requests that waited in the kernel are the next daemon's, though nobody waits for their answers any more.
+		var last string
+		d.eventually("nothing changes any more", answerWait, func() bool {
+			was := last
+			last = string(d.get(t, "/v1/sandboxes?pageSize=1000"))
+			return last == was && rest(t.Context(), 200*time.Millisecond) && string(d.get(t, "/v1/sandboxes?pageSize=1000")) == last
+		})
 		l.check(t, round)
 	}
 	for path := range l.boxes {
