@@ -221,7 +221,7 @@ func killedGroup(b *livingBox) {
 			b.t.Errorf("status %#x, want SIGKILL", int(ev.Exit.Status))
 		}
 	}
-	if left := b.prints("root", `for f in /proc/[0-9]*/cmdline; do tr '\0' ' ' < $f 2>/dev/null | grep -x "sleep 4711 " || :; done`); left != "" {
+	if left := b.prints("root", `for f in /proc/[0-9]*/cmdline; do { tr '\0' ' ' < $f; } 2>/dev/null | grep -x "sleep 4711 " || :; done`); left != "" {
 		b.t.Errorf("of the group some live: %q", left)
 	}
 }
