@@ -46,6 +46,9 @@ func (s *Sandboxes) SetLimits(ctx context.Context, tenant string, id ID, want Sa
 	if want.OpenFiles > 0 {
 		return Sandbox{}, invalid("LIMIT_FIXED", "limits.openFiles", "cannot be changed once the sandbox runs")
 	}
+	if want.Processes > 0 && !s.e.o.Cgroups.Enforced().Pids { // an rlimit keeps it, which each process was born with
+		return Sandbox{}, invalid("LIMIT_FIXED", "limits.processes", "cannot be changed on this host, where no cgroup counts processes")
+	}
 	return l.change(ctx, op, func(rec *Sandbox) (func() error, error) {
 		limits, clamped := want.Resolve(rec.Limits, l.rules().Max)
 		if err := l.resize(limits); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/soulbox/soulbox/images"
 	"github.com/soulbox/soulbox/rpc/client"
 	pb "github.com/soulbox/soulbox/rpc/soulboxpb"
 )
@@ -221,14 +222,29 @@ func (k completer) values(kind valueKind) []string {
 	ctx, cancel := context.WithTimeout(k.c.Context, completionWait)
 	defer cancel()
 	daemon, err := completionDaemon(ctx)
+	var found []string
+	if err == nil {
+		found, err = k.ask(ctx, daemon, kind)
+	}
+	switch {
+	case err == nil:
+		return found
+	case kind == kindLanguage: // soulbox run does without a daemon
+		return builtinLanguages()
+	}
+	return nil
+}
+
+// builtinLanguages returns the names and aliases of the languages that this program brings.
+func builtinLanguages() (names []string) {
+	catalog, err := images.Load()
 	if err != nil {
 		return nil
 	}
-	found, err := k.ask(ctx, daemon, kind)
-	if err != nil {
-		return nil
+	for _, r := range catalog.All() {
+		names = append(append(names, r.Name), r.Aliases...)
 	}
-	return found
+	return names
 }
 
 // completionDaemon finds the daemon that the environment names.

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,6 +47,42 @@ func TestCompletion(t *testing.T) {
 	cmd.Env = append(cmd.Env, "SOULBOX_STATE_DIR="+t.TempDir())
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("completion without a daemon: %v, %q", err, out)
+	}
+	cmd = d.command(t, "__complete", "soulbox", "run", "-l", "pyth")
+	cmd.Env = append(cmd.Env, "SOULBOX_STATE_DIR="+t.TempDir())
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "python\npython3\n" {
+		t.Errorf("a language without a daemon: %v, %q, want python and its alias", err, out)
+	}
+}
+
+// TestCompletionInFish asks fish what it would offer, and TestCompletionInZsh has zsh offer it.
+func TestCompletionInFish(t *testing.T) {
+	fish, err := exec.LookPath("fish")
+	if err != nil {
+		need(t, fmt.Errorf("%w: %w", err, errors.ErrUnsupported))
+	}
+	cmd := exec.Command(fish, "--no-config", "-c", `soulbox completion fish | source; complete -C "soulbox sandb"; complete -C "soulbox run -l pyth"`)
+	cmd.Env = []string{"PATH=" + filepath.Dir(binary(t)) + ":/usr/bin:/bin", "HOME=" + t.TempDir(), "SOULBOX_STATE_DIR=" + t.TempDir()}
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "sandbox\npython\npython3\n" {
+		t.Errorf("fish offers %q, %v, want sandbox, and python with its alias", out, err)
+	}
+}
+
+func TestCompletionInZsh(t *testing.T) {
+	zsh, err := exec.LookPath("zsh")
+	if err != nil {
+		need(t, fmt.Errorf("%w: %w", err, errors.ErrUnsupported))
+	}
+	d := startDaemon(t)
+	s := d.onProgram(t, zsh, "-f") // no start-up files
+	dir := filepath.Dir(binary(t))
+	s.typed(t, "PATH="+dir+":$PATH; autoload -Uz compinit; compinit -D; source <(soulbox completion zsh); zle_highlight=(none); PS1='=''> '\r", "=> ")
+	s.typed(t, "soulbox sandb\t", "soulbox sandbox ")
+	s.typed(t, "crea\t", "create ")
+	s.typed(t, "\x15exit\r", "exit")
+	s.rest(t)
+	if err := s.cmd.Wait(); err != nil { // zsh leaves the terminal in its own way
+		t.Errorf("zsh: %v", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package sandboxtest_test
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"testing"
@@ -185,8 +186,14 @@ func TestSandboxLimits(t *testing.T) {
 	})
 	t.Run("changed while it runs", func(t *testing.T) {
 		b := b.with(t)
-		s, err := boxes.SetLimits(t.Context(), b.Tenant, b.ID, sandbox.SandboxLimits{Memory: 300 * mib, Processes: 40})
-		if err != nil || s.Limits.Memory != 300*mib || s.Limits.Processes != 40 || s.Limits.OpenFiles != 50 {
+		want := sandbox.SandboxLimits{Memory: 300 * mib, Processes: 40}
+		if !p.Cgroups.Enforced().Pids {
+			_, err := boxes.SetLimits(t.Context(), b.Tenant, b.ID, want)
+			wantError(t, "SetLimits of processes without a cgroup", err, sandbox.KindInvalid, "LIMIT_FIXED", "limits.processes")
+			want.Processes = 0
+		}
+		s, err := boxes.SetLimits(t.Context(), b.Tenant, b.ID, want)
+		if want.Processes = cmp.Or(want.Processes, 20); err != nil || s.Limits.Memory != want.Memory || s.Limits.Processes != want.Processes || s.Limits.OpenFiles != 50 {
 			t.Fatalf("SetLimits = %+v, %v", s.Limits, err)
 		}
 		if got := b.prints("", `python3 -c "b = bytearray(200 << 20); print(len(b))"`); got != "209715200\n" {
