@@ -49,14 +49,6 @@ func (t *console) Close() error {
 	return t.err
 }
 
-// guard restores the terminal when its goroutine panics, which ends the process with no chance for others to do it.
-func (t *console) guard() {
-	if v := recover(); v != nil {
-		_ = t.Close() // the panic is what is told
-		panic(v)
-	}
-}
-
 // size is the terminal's, or nil where it has none.
 func (t *console) size() *pb.TerminalSize {
 	columns, rows, err := term.GetSize(int(t.out.Fd()))

@@ -86,10 +86,10 @@ func stats(ctx context.Context, c *cli.Context, daemon *client.Client) error {
 
 // quietly takes away the error of a command that the user ended.
 func quietly(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 // measure looks at all of list at once. One that ends meanwhile has nothing to show.

@@ -91,7 +91,7 @@ func lie(t *testing.T) *Client {
 		}
 	})
 	for _, s := range []struct{ network, name string }{{"unixpacket", "fds.sock"}, {"unix", "agent.sock"}} {
-		l, err := net.Listen(s.network, filepath.Join(dir, s.name)) //nolint:noctx // a test's own socket
+		l, err := net.Listen(s.network, filepath.Join(dir, s.name))
 		if err != nil {
 			t.Fatal(err)
 		}
