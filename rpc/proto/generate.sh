@@ -22,8 +22,8 @@ mkdir "$tmp/bin"
 (cd "$here/tools/buf" && go build -o "$tmp/bin/" tool)
 PATH="$tmp/bin:$PATH"
 
-# Every directory with a buf.gen.yaml, relative to the top. The output directories are the `out:` lines.
-dirs=$(cd "$top" && find . -name buf.gen.yaml -not -path './.*/*' -exec dirname {} \; | sort)
+# Every directory with a buf.gen.yaml but those of examples, relative to the top. The output directories are the `out:` lines.
+dirs=$(cd "$top" && find . -name buf.gen.yaml -not -path './.*/*' -not -path './docs/*' -exec dirname {} \; | sort)
 status=0
 for dir in $dirs; do
 	outs=$(sed -n 's/^ *out: *//p' "$top/$dir/buf.gen.yaml" | sort -u)
