@@ -3,6 +3,7 @@ package agent_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -191,8 +192,35 @@ func startBox(t testing.TB) *client.Client {
 	if err != nil {
 		t.Fatalf("Dial: %v", err)
 	}
-	t.Cleanup(func() { _ = c.Close() })
+	t.Cleanup(func() {
+		keepCoverage(t, c)
+		_ = c.Close()
+	})
 	return c
+}
+
+// keepCoverage adds what the agent counted to what the test counts, where that is kept.
+func keepCoverage(t testing.TB, c *client.Client) {
+	t.Helper()
+	dir := flag.Lookup("test.gocoverdir")
+	if dir == nil || dir.Value.String() == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	meta, counters, err := c.Coverage(ctx)
+	if err != nil {
+		t.Log("the agent's coverage is lost:", err) // its test may have ended it
+		return
+	}
+	const hashAt, hashLen = 24, 16 // internal/coverage.MetaFileHeader: magic, version, length, entries, hash
+	hash := fmt.Sprintf("%x", meta[hashAt:hashAt+hashLen])
+	name := fmt.Sprintf("covcounters.%s.%d.%d", hash, os.Getpid(), time.Now().UnixNano())
+	for name, b := range map[string][]byte{"covmeta." + hash: meta, name: counters} {
+		if err := os.WriteFile(filepath.Join(dir.Value.String(), name), b, 0o600); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func spec() client.SlotSpec {
