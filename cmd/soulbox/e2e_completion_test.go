@@ -63,7 +63,7 @@ func TestCompletionInFish(t *testing.T) {
 	}
 	cmd := exec.Command(fish, "--no-config", "-c", `soulbox completion fish | source; complete -C "soulbox sandb"; complete -C "soulbox run -l pyth"`)
 	cmd.Env = []string{"PATH=" + filepath.Dir(binary(t)) + ":/usr/bin:/bin", "HOME=" + t.TempDir(), "SOULBOX_STATE_DIR=" + t.TempDir()}
-	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "sandbox\npython\npython3\n" {
+	if out, err := cmd.Output(); err != nil || string(out) != "sandbox\npython\npython3\n" {
 		t.Errorf("fish offers %q, %v, want sandbox, and python with its alias", out, err)
 	}
 }
