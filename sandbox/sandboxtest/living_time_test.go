@@ -206,7 +206,8 @@ func TestSandboxLimits(t *testing.T) {
 		if s, err = boxes.SetLimits(t.Context(), b.Tenant, b.ID, sandbox.SandboxLimits{Memory: 96 * mib}); err != nil || s.Limits.Memory != 96*mib {
 			t.Errorf("SetLimits back = %+v, %v", s.Limits, err)
 		}
-		if r := b.sh(`python3 -c "b = bytearray(200 << 20); print(len(b))"`); r.stdout != "" {
+		// It waits to be looked at, where no cgroup bounds memory.
+		if r := b.sh(`python3 -c "import time; b = bytearray(200 << 20); time.sleep(20); print(len(b))"`); r.stdout != "" {
 			t.Errorf("200 MiB within 96: %v", r)
 		}
 		if entries, err := boxes.Logs(t.Context(), b.Tenant, b.ID, 1); err != nil || len(entries) != 1 || entries[0].Level != sandbox.LogInfo && entries[0].Level != sandbox.LogWarn {
