@@ -101,7 +101,7 @@ func sandboxLife(t *testing.T, d *daemon) {
 		body        object
 	}{
 		{":setTimeout", "RUNNING", object{"timeout": "3600s"}},
-		{":setLimits", "RUNNING", object{"limits": object{"processes": 33}}},
+		{":setLimits", "RUNNING", object{"limits": object{"memoryBytes": "134217728"}}},
 		{":pause", "PAUSED", object{}},
 		{":resume", "RUNNING", object{}},
 		{":pause", "PAUSED", nil},
@@ -120,7 +120,7 @@ func sandboxLife(t *testing.T, d *daemon) {
 			d.do(t, http.MethodPost, path+":pause", object{}).refuses(t, http.StatusConflict, "SANDBOX_PAUSED", "id")
 		}
 	}
-	if s := decode[box](t, d.get(t, path)); s.Timeout != "50s" || s.Limits.Processes != 33 {
+	if s := decode[box](t, d.get(t, path)); s.Timeout != "50s" || s.Limits.MemoryBytes != "134217728" {
 		t.Errorf("after all changes: %+v", s)
 	}
 	d.do(t, http.MethodPost, path+":resume", object{}).refuses(t, http.StatusConflict, "SANDBOX_NOT_PAUSED", "id")
