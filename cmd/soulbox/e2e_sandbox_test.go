@@ -125,7 +125,7 @@ func sandboxLife(t *testing.T, d *daemon) {
 	}
 	d.do(t, http.MethodPost, path+":resume", object{}).refuses(t, http.StatusConflict, "SANDBOX_NOT_PAUSED", "id")
 	stats := decode[struct{ MemoryBytes, MemoryLimitBytes, ProcessLimit string }](t, d.get(t, path+"/stats"))
-	if stats.MemoryLimitBytes != "104857600" || stats.ProcessLimit != "33" {
+	if stats.MemoryLimitBytes != "134217728" || stats.ProcessLimit != "512" {
 		t.Errorf("stats: %+v", stats)
 	}
 	logs := d.get(t, path+"/logs?limit=2")
