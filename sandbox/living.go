@@ -229,12 +229,11 @@ func (l *living) watchDisk(ctx context.Context) {
 			return
 		case <-glance.C:
 		}
-		left := l.diskLeft()
-		if now := l.diskFree(); time.Now().Before(due) && free-now < left {
+		start, now := time.Now(), l.diskFree()
+		if start.Before(due) && free-now < l.diskLeft() {
 			continue
 		}
-		start := time.Now()
-		free = l.diskFree()
+		free = now
 		n, more, err := diskUsed(ctx, upper, maxWalk)
 		if err != nil {
 			continue // it is being removed

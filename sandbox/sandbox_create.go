@@ -17,8 +17,7 @@ import (
 
 // opening is a sandbox on its way, for those who ask for it again.
 type opening struct {
-	done chan struct{} // closed when id or err is set
-	id   ID
+	done chan struct{} // closed once it is open or err is set
 	err  error
 }
 
@@ -113,7 +112,7 @@ func (s *Sandboxes) createOnce(ctx context.Context, rec Sandbox) (Sandbox, error
 		if KindOf(err) == KindNotFound {
 			got, err = s.create(context.WithoutCancel(ctx), rec)
 		}
-		mine.id, mine.err = got.ID, err
+		mine.err = err
 		s.mu.Lock()
 		delete(s.byClient, key)
 		s.mu.Unlock()

@@ -68,7 +68,7 @@ func (t *transcript) signalLocked() {
 	t.changed = make(chan struct{})
 }
 
-// start returns the offset of the first byte that is kept.
+// startLocked returns the offset of the first byte that is kept.
 func (t *transcript) startLocked() int64 {
 	if len(t.pieces) == 0 {
 		return t.end
@@ -83,7 +83,7 @@ func (t *transcript) span() (start, end int64) {
 	return t.startLocked(), t.end
 }
 
-// append keeps data, which it takes over. It waits while a follower needs what would have to go.
+// append keeps data, at least a byte, which it takes over. It waits while a follower needs what would have to go.
 func (t *transcript) append(from stream, data []byte) {
 	timer := time.NewTimer(stallTime)
 	defer timer.Stop()
@@ -231,9 +231,6 @@ func (f *follower) try() (piece, <-chan struct{}, error) {
 	i, _ := slices.BinarySearchFunc(t.pieces, f.next, func(p piece, at int64) int {
 		return int(min(max(p.offset+int64(len(p.data))-1-at, -1), 1)) // the piece that holds the byte at
 	})
-	for i < len(t.pieces) && t.pieces[i].offset+int64(len(t.pieces[i].data)) <= f.next {
-		i++
-	}
 	if i == len(t.pieces) {
 		if t.closed {
 			return piece{}, nil, io.EOF
