@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/soulbox/soulbox/rpc/chunks"
 	"github.com/soulbox/soulbox/rpc/client"
 	"github.com/soulbox/soulbox/rpc/client/tree"
 	pb "github.com/soulbox/soulbox/rpc/soulboxpb"
@@ -109,29 +111,13 @@ func (k *copier) downloadFile(ctx context.Context, there *pb.FileInfo, to string
 	if err != nil {
 		return err
 	}
-	return tree.WriteFile(root, filepath.Base(to), fs.FileMode(there.GetMode()), io.TeeReader(&fileReader{in: in}, bar), nil)
-}
-
-// fileReader reads the content in the answers of ReadFile.
-type fileReader struct {
-	in   *connect.ServerStreamForClient[pb.ReadFileResponse]
-	rest []byte
-}
-
-// Read implements [io.Reader].
-func (r *fileReader) Read(p []byte) (int, error) {
-	for len(r.rest) == 0 {
-		if !r.in.Receive() {
-			if err := r.in.Err(); err != nil {
-				return 0, err
-			}
-			return 0, io.EOF
+	content := chunks.NewReader(func() ([]byte, error) {
+		if !in.Receive() {
+			return nil, cmp.Or(in.Err(), io.EOF)
 		}
-		r.rest = r.in.Msg().GetData()
-	}
-	n := copy(p, r.rest)
-	r.rest = r.rest[n:]
-	return n, nil
+		return in.Msg().GetData(), nil
+	})
+	return tree.WriteFile(root, filepath.Base(to), fs.FileMode(there.GetMode()), io.TeeReader(content, bar), nil)
 }
 
 // uploadDir copies what is in a directory into one of the sandbox, which is made.
@@ -250,14 +236,15 @@ func (k *copier) tarOut(ctx context.Context, p string, contents bool) (*tarProce
 
 // tarProcess is tar in the sandbox. Reading yields what it prints, until it has ended well.
 type tarProcess struct {
+	*chunks.Reader
 	process  *client.Process
-	rest     []byte
 	complain bytes.Buffer
 	missed   int64
 }
 
 func (k *copier) tar(ctx context.Context, script, p string) (_ *tarProcess, err error) {
 	t := &tarProcess{}
+	t.Reader = chunks.NewReader(t.next)
 	start := &pb.StartProcess{Id: k.id, User: k.user, Stdin: true, Args: []string{"/bin/sh", "-c", script, "sh", p}, Tag: "soulbox cp"}
 	t.process, err = k.daemon.Start(ctx, start, client.ProcessOptions{Missed: func(n int64) { t.missed += n }})
 	if err != nil {
@@ -286,27 +273,22 @@ func (t *tarProcess) send(from io.Reader) error {
 	}
 }
 
-// Read implements [io.Reader].
-func (t *tarProcess) Read(p []byte) (int, error) {
-	for len(t.rest) == 0 {
-		m, err := t.process.Receive()
-		if err != nil {
-			return 0, err
-		}
-		if t.missed > 0 {
-			return 0, errors.New("the sandbox printed faster than it was read; try again")
-		}
-		if x := m.GetExited(); x != nil {
-			return 0, t.end(x)
-		}
-		if e := m.GetStderr(); len(e) > 0 {
-			t.complain.Write(e[:min(len(e), complaintSize-min(t.complain.Len(), complaintSize))])
-		}
-		t.rest = m.GetStdout()
+// next returns what tar prints next.
+func (t *tarProcess) next() ([]byte, error) {
+	m, err := t.process.Receive()
+	if err != nil {
+		return nil, err
 	}
-	n := copy(p, t.rest)
-	t.rest = t.rest[n:]
-	return n, nil
+	if t.missed > 0 {
+		return nil, errors.New("the sandbox printed faster than it was read; try again")
+	}
+	if x := m.GetExited(); x != nil {
+		return nil, t.end(x)
+	}
+	if e := m.GetStderr(); len(e) > 0 {
+		t.complain.Write(e[:min(len(e), complaintSize-min(t.complain.Len(), complaintSize))])
+	}
+	return m.GetStdout(), nil
 }
 
 func (t *tarProcess) end(x *pb.ProcessExited) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -125,14 +126,10 @@ func runningProcesses(ctx context.Context, daemon *client.Client, id string) ([]
 	if err != nil {
 		return nil, err
 	}
-	var out []*pb.Process
-	for _, p := range list.GetProcesses() {
-		if p.GetExited() == nil {
-			out = append(out, p)
-		}
-	}
-	return out, nil
+	return slices.DeleteFunc(list.GetProcesses(), hasExited), nil
 }
+
+func hasExited(p *pb.Process) bool { return p.GetExited() != nil }
 
 func sandboxPauseCommand() *cli.Command {
 	return &cli.Command{

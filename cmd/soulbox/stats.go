@@ -189,7 +189,7 @@ func top(ctx context.Context, c *cli.Context, daemon *client.Client) error {
 		return err
 	}
 	if !c.Bool("all") {
-		list.Processes = slices.DeleteFunc(list.GetProcesses(), func(p *pb.Process) bool { return p.GetExited() != nil })
+		list.Processes = slices.DeleteFunc(list.GetProcesses(), hasExited)
 	}
 	if c.Bool("json") {
 		return printMessage(c.App.Writer, list)

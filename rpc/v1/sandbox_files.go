@@ -1,12 +1,14 @@
 package v1
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 
 	"connectrpc.com/connect"
 
+	"github.com/soulbox/soulbox/rpc/chunks"
 	"github.com/soulbox/soulbox/rpc/errs"
 	pb "github.com/soulbox/soulbox/rpc/soulboxpb"
 	"github.com/soulbox/soulbox/sandbox"
@@ -139,32 +141,18 @@ func (b *SandboxService) WriteFile(ctx context.Context, in *connect.ClientStream
 		return nil, err
 	}
 	defer f.Close()
-	return f.Write(ctx, open.GetMetadata(), &dataReader{in: in})
+	return f.Write(ctx, open.GetMetadata(), chunks.NewReader(func() ([]byte, error) { return nextData(in) }))
 }
 
-// dataReader reads the data of a stream's messages.
-type dataReader struct {
-	in   *connect.ClientStream[pb.WriteFileRequest]
-	rest []byte
-}
-
-// Read implements [io.Reader].
-func (d *dataReader) Read(p []byte) (int, error) {
-	for len(d.rest) == 0 {
-		if !d.in.Receive() {
-			if err := d.in.Err(); err != nil {
-				return 0, err
-			}
-			return 0, io.EOF
-		}
-		if d.in.Msg().GetOpen() != nil {
-			return 0, errs.Invalid("open", "only the first message names a file")
-		}
-		d.rest = d.in.Msg().GetData()
+// nextData returns the data of a stream's next message, [io.EOF] after the last.
+func nextData(in *connect.ClientStream[pb.WriteFileRequest]) ([]byte, error) {
+	if !in.Receive() {
+		return nil, cmp.Or(in.Err(), io.EOF)
 	}
-	n := copy(p, d.rest)
-	d.rest = d.rest[n:]
-	return n, nil
+	if in.Msg().GetOpen() != nil {
+		return nil, errs.Invalid("open", "only the first message names a file")
+	}
+	return in.Msg().GetData(), nil
 }
 
 // ListFiles answers the entries of a directory.

@@ -1,0 +1,2 @@
+// Package chunks reads bytes that come in the messages of a stream.
+package chunks
