@@ -72,6 +72,9 @@ func newJournal(ctx context.Context, s *store.Store) (*journal, error) {
 	if _, err := t.Reindex(ctx); err != nil {
 		return nil, err
 	}
+	if _, err := j.sandboxes.Reindex(ctx); err != nil {
+		return nil, err
+	}
 	return j, j.count(ctx)
 }
 

@@ -108,6 +108,9 @@ func (j *journal) PutSandbox(ctx context.Context, s *sandbox.Sandbox) error {
 func (j *journal) GetSandbox(ctx context.Context, tenant string, id sandbox.ID) (*sandbox.Sandbox, error) {
 	key := store.Key{Tenant: tenant, ID: string(id)}
 	r, err := j.sandboxes.Get(ctx, key)
+		store.Index[sandboxRecord]{Name: byEnd, Entry: func(_ store.Key, r sandboxRecord) (entry, bool) {
+			return endedSandboxEntry(&r), r.State.Final()
+		}},
 	if err != nil {
 		return nil, journalError("get sandbox among", err)
 	}

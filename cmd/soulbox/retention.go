@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -16,12 +17,12 @@ const (
 	// What one batch changes at most, so that it holds neither much memory nor the rows for long.
 	sweepRows  = 256
 	sweepBytes = 8 << 20
-	// sweepEvery is how often ages are looked at. Counts and sizes are looked at when they grow.
+	// sweepEvery is how often ages are looked at, and sandboxes. Counts and sizes of executions are looked at when they grow.
 	sweepEvery = time.Minute
 )
 
-// retention forgets executions that are done, and their output, by the operator's rules: of each tenant, the oldest
-// first, in bounded batches.
+// retention forgets executions that are done, their output, and sandboxes that have ended, by the operator's rules: of
+// each tenant, the oldest first, in bounded batches.
 type retention struct {
 	j     *journal
 	log   *slog.Logger
@@ -59,19 +60,25 @@ func (r *retention) run(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {
+		sweep := r.sweep
 		select {
 		case <-r.wake:
 		case <-tick.C:
+			sweep = r.sweepAll
 		case <-ctx.Done():
 			return
 		}
-		if err := r.sweep(ctx); err != nil && ctx.Err() == nil {
-			r.log.Error("old executions were not forgotten; the next look is in a minute", "err", err)
+		if err := sweep(ctx); err != nil && ctx.Err() == nil {
+			r.log.Error("old records were not forgotten; the next look is in a minute", "err", err)
 		}
 	}
 }
 
-// sweep forgets all that is due now.
+func (r *retention) sweepAll(ctx context.Context) error {
+	return errors.Join(r.sweep(ctx), r.sweepSandboxes(ctx))
+}
+
+// sweep forgets all of executions that is due now.
 func (r *retention) sweep(ctx context.Context) error {
 	rules := r.rules.Load()
 	for _, tenant := range r.j.kept.tenants() {

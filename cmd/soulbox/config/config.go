@@ -27,10 +27,11 @@ type Config struct {
 	Retention    Retention
 }
 
-// Retention says what is kept of executions that are done, of each tenant. Zero fields bound nothing.
+// Retention says what is kept of executions that are done and of sandboxes that have ended, of each tenant. Zero fields
+// bound nothing.
 type Retention struct {
 	MaxAge       time.Duration // since their end
-	MaxCount     int64
-	MaxBytes     int64         // as stored
-	OutputMaxAge time.Duration // since their end; then their output goes, the record stays
+	MaxCount     int64         // of executions, and of sandboxes
+	MaxBytes     int64         // of executions, as stored
+	OutputMaxAge time.Duration // of executions, since their end; then their output goes, the record stays
 }
