@@ -44,6 +44,7 @@ func (e *Engine) adopt(ctx context.Context) (_ []adoptedBox, err error) {
 		}
 		e.log.Info("a sandbox of an earlier daemon does not live any more", "id", rec.ID, "err", err)
 		rec.State, rec.EndedAt, rec.Reason = SandboxStopped, time.Now().UTC(), "the daemon that kept it ended"
+		rec.note(LogInfo, "it ended: "+rec.Reason)
 		if err := e.boxes.o.Journal.PutSandbox(ctx, &rec); err != nil {
 			return nil, fmt.Errorf("adopt: journal the end of sandbox %s: %w", rec.ID, err)
 		}
@@ -74,9 +75,9 @@ func (e *Engine) adoptOne(ctx context.Context, record BoxRecord, rec Sandbox) (*
 // keepAdopted starts to keep the time of what was adopted.
 func (s *Sandboxes) keepAdopted(adopted []adoptedBox) {
 	for _, a := range adopted {
+		a.rec.note(LogInfo, "the daemon was restarted") // on disk with the next change
 		l := s.live(a.box, a.rec)
 		l.setFrozen(a.rec.State == SandboxPaused)
-		l.events.add(LogInfo, "the daemon was restarted; what came before stands in no log any more")
 		s.mu.Lock()
 		s.byID[a.rec.ID] = l
 		s.mu.Unlock()

@@ -26,6 +26,8 @@ const (
 	maxWalk = 1_000_000
 	// pollMemoryEvery is the rest between two looks at memory that no cgroup bounds.
 	pollMemoryEvery = 100 * time.Millisecond
+	// noteKillsEvery is the rest between two entries of a sandbox's log about such memory.
+	noteKillsEvery = time.Minute
 	// freezeTime bounds how long the kernel may take to freeze or thaw a sandbox.
 	freezeTime = 10 * time.Second
 )
@@ -35,8 +37,7 @@ type living struct {
 	s      *Sandboxes
 	box    *box
 	tenant string
-	client string // id of the key that made it
-	events *sandboxLog
+	client string        // id of the key that made it
 	turn   chan struct{} // holds one token: whoever has it changes the state
 	wake   chan struct{} // cap 1: times have changed
 	stop   context.CancelFunc
@@ -57,10 +58,18 @@ type ending struct {
 	reason string
 }
 
+// level is how much the end matters in the sandbox's log.
+func (e *ending) level() LogLevel {
+	if e.state == SandboxFailed {
+		return LogWarn
+	}
+	return LogInfo
+}
+
 // live starts to keep a sandbox's time.
 func (s *Sandboxes) live(b *box, rec Sandbox) *living {
 	ctx, stop := context.WithCancel(context.WithoutCancel(s.e.ctx))
-	l := &living{s: s, box: b, tenant: rec.Tenant, client: rec.Client, events: newSandboxLog(), turn: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+	l := &living{s: s, box: b, tenant: rec.Tenant, client: rec.Client, turn: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		stop: stop, gone: make(chan struct{}), rec: rec, lastUse: time.Now()}
 	l.turn <- struct{}{}
 	s.e.wg.Go(func() { l.keep(ctx) })
@@ -191,6 +200,7 @@ func (l *living) bury() {
 	}
 	l.mu.Lock()
 	l.rec.State, l.rec.Reason, l.rec.EndedAt = verdict.state, verdict.reason, time.Now().UTC()
+	l.rec.note(verdict.level(), "it ended: "+verdict.reason)
 	rec := l.rec.clone()
 	l.mu.Unlock()
 	put, cancel := context.WithTimeout(ctx, journalTime)
@@ -274,6 +284,7 @@ func (l *living) diskFree() int64 {
 
 // watchMemory kills the processes of a sandbox that hold more memory than they may, where no cgroup does.
 func (l *living) watchMemory(ctx context.Context) {
+	var noted time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -284,8 +295,24 @@ func (l *living) watchMemory(ctx context.Context) {
 		if err != nil || m.Memory <= l.snapshot().Limits.Memory {
 			continue
 		}
-		l.events.add(LogWarn, fmt.Sprintf("its processes held %d bytes, more than it may: they were killed", m.Memory))
 		_ = l.box.agent.SignalAll(ctx, syscall.SIGKILL) // it is looked at again
+		// Programs must not make the log, which lies on disk, as fast as they die.
+		if time.Since(noted) < noteKillsEvery {
+			continue
+		}
+		noted = time.Now()
+		l.noteNow(ctx, LogWarn, fmt.Sprintf("its processes held %d bytes, more than it may: they were killed", m.Memory))
+	}
+}
+
+// noteNow adds to the sandbox's log, on disk too.
+func (l *living) noteNow(ctx context.Context, level LogLevel, message string) {
+	_, err := l.change(ctx, "sandbox.note", func(rec *Sandbox) (func() error, error) {
+		rec.note(level, message)
+		return nil, nil
+	})
+	if err != nil && ctx.Err() == nil {
+		l.s.e.log.Warn("an entry of a sandbox's log was not kept", "id", l.box.id, "entry", message, "err", err)
 	}
 }
 

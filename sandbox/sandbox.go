@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -57,6 +58,8 @@ type Sandbox struct {
 	PausedAt    time.Time // zero unless it is paused
 	EndedAt     time.Time // zero until a final state
 
+	Log []LogEntry // what happened to it, the newest last; the last 200
+
 	Block int // of ids, see [IDPool]
 }
 
@@ -64,6 +67,7 @@ type Sandbox struct {
 func (s *Sandbox) clone() Sandbox {
 	c := *s
 	c.Labels, c.Metadata, c.Env = maps.Clone(s.Labels), maps.Clone(s.Metadata), maps.Clone(s.Env)
+	c.Log = slices.Clone(s.Log)
 	return c
 }
 

@@ -230,6 +230,7 @@ func (s *Sandboxes) open(ctx context.Context, rec Sandbox) (*living, error) {
 	b, err := s.e.openSession(work, &rec)
 	if err == nil {
 		rec.State, rec.StartedAt = SandboxRunning, time.Now().UTC()
+		rec.note(LogInfo, "it was created")
 		if rec.Timeout > 0 {
 			rec.DeadlineAt = rec.StartedAt.Add(rec.Timeout)
 		}
@@ -241,6 +242,7 @@ func (s *Sandboxes) open(ctx context.Context, rec Sandbox) (*living, error) {
 		return s.live(b, rec), nil
 	}
 	rec.State, rec.EndedAt, rec.Reason = SandboxFailed, time.Now().UTC(), "it could not be started"
+	rec.note(LogWarn, rec.Reason)
 	if perr := s.o.Journal.PutSandbox(work, &rec); perr != nil {
 		s.e.log.Error("the end of a sandbox was not journalled", "id", rec.ID, "err", perr)
 	}

@@ -1,11 +1,8 @@
 package sandbox
 
-import (
-	"sync"
-	"time"
-)
+import "time"
 
-// LogLevel is how much an entry of a sandbox's log matters.
+// LogLevel is how much an entry of a sandbox's log matters. Values are append-only, they are stored.
 type LogLevel int
 
 // The levels.
@@ -21,30 +18,11 @@ type LogEntry struct {
 	Message string
 }
 
-// keepEntries is how many entries a sandbox's log keeps.
-const keepEntries = 1000
+// keepEntries is how many entries a sandbox's log keeps: it is a part of the record, which is written at each change.
+const keepEntries = 200
 
-// sandboxLog keeps the last things that happened to a sandbox under this daemon.
-type sandboxLog struct {
-	mu      sync.Mutex
-	entries []LogEntry
-}
-
-func newSandboxLog() *sandboxLog { return &sandboxLog{} }
-
-func (l *sandboxLog) add(level LogLevel, message string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.entries) >= 2*keepEntries {
-		l.entries = append(l.entries[:0], l.entries[keepEntries:]...)
-	}
-	l.entries = append(l.entries, LogEntry{time.Now().UTC(), level, message})
-}
-
-// last returns up to n entries, the newest last.
-func (l *sandboxLog) last(n int) []LogEntry {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n = min(n, len(l.entries), keepEntries)
-	return append([]LogEntry(nil), l.entries[len(l.entries)-n:]...)
+// note adds to the sandbox's log.
+func (s *Sandbox) note(level LogLevel, message string) {
+	s.Log = append(s.Log, LogEntry{time.Now().UTC(), level, message})
+	s.Log = s.Log[max(0, len(s.Log)-keepEntries):]
 }

@@ -22,6 +22,7 @@ func (s *Sandboxes) SetTimeout(ctx context.Context, tenant string, id ID, d time
 		if d > 0 {
 			rec.DeadlineAt = time.Now().UTC().Add(d)
 		}
+		rec.note(LogInfo, "its time was changed")
 		return nil, nil
 	})
 }
@@ -60,7 +61,7 @@ func (s *Sandboxes) SetLimits(ctx context.Context, tenant string, id ID, want Sa
 		}
 		was := rec.Limits
 		rec.Limits, rec.Clamped = limits, clamped
-		l.events.add(LogInfo, "its limits were changed")
+		rec.note(LogInfo, "its limits were changed")
 		return func() error { return l.resize(was) }, nil
 	})
 }
@@ -85,7 +86,7 @@ func (s *Sandboxes) Pause(ctx context.Context, tenant string, id ID) (Sandbox, e
 			return nil, internal(op, "freeze the sandbox", err)
 		}
 		rec.State, rec.PausedAt = SandboxPaused, time.Now().UTC()
-		l.events.add(LogInfo, "it was paused")
+		rec.note(LogInfo, "it was paused")
 		return func() error { return l.freeze(ctx, false) }, nil
 	})
 }
@@ -122,7 +123,7 @@ func (s *Sandboxes) Resume(ctx context.Context, tenant string, id ID, timeout *t
 		l.mu.Lock()
 		l.lastUse = time.Now()
 		l.mu.Unlock()
-		l.events.add(LogInfo, "it was resumed")
+		rec.note(LogInfo, "it was resumed")
 		return func() error { return l.freeze(ctx, true) }, nil
 	})
 }
@@ -141,11 +142,11 @@ func (s *Sandboxes) Stats(ctx context.Context, tenant string, id ID) (Stats, err
 	return st, nil
 }
 
-// Logs returns up to limit entries of what happened to a sandbox under this daemon, the newest last.
+// Logs returns up to limit entries of what happened to a sandbox, one that has ended too, the newest last.
 func (s *Sandboxes) Logs(ctx context.Context, tenant string, id ID, limit int) ([]LogEntry, error) {
-	l, err := s.living(ctx, "sandbox.Logs", tenant, id)
+	rec, err := s.Get(ctx, tenant, id)
 	if err != nil {
 		return nil, err
 	}
-	return l.events.last(limit), nil
+	return rec.Log[max(0, len(rec.Log)-limit):], nil
 }

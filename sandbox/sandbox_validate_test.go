@@ -138,18 +138,18 @@ func TestSandboxFilter(t *testing.T) {
 }
 
 func TestSandboxLogIsBounded(t *testing.T) {
-	l := newSandboxLog()
+	var s Sandbox
 	for range 3 * keepEntries {
-		l.add(LogInfo, "old")
+		s.note(LogInfo, "old")
 	}
-	l.add(LogWarn, "new")
-	if got := l.last(10 * keepEntries); len(got) != keepEntries || got[len(got)-1].Message != "new" {
-		t.Errorf("last = %d entries, the last %+v", len(got), got[len(got)-1])
+	before := s.clone()
+	s.note(LogWarn, "new")
+	if n := len(s.Log); n != keepEntries || s.Log[n-1].Message != "new" || s.Log[n-1].Level != LogWarn || s.Log[n-1].At.IsZero() {
+		t.Errorf("%d entries are kept, the last %+v", n, s.Log[n-1])
 	}
-	if got := l.last(2); len(got) != 2 || got[0].Message != "old" || got[1].Level != LogWarn || len(l.last(0)) != 0 {
-		t.Errorf("last(2) = %+v", got)
-	}
-	if len(l.entries) > 2*keepEntries {
-		t.Errorf("%d entries are kept", len(l.entries))
+	for i, e := range before.Log {
+		if e.Message != "old" {
+			t.Errorf("entry %d of a copy made before is %+v", i, e)
+		}
 	}
 }

@@ -75,6 +75,9 @@ func TestSandboxesOutliveTheirDaemon(t *testing.T) {
 		if got := string(d.get(t, inPath(runs, "", "kept"))); got != "content" {
 			t.Errorf("a file holds %q", got)
 		}
+		if logs := string(d.get(t, rests+"/logs")); !inOrder(logs, "it was created", "it was paused", "the daemon was restarted") {
+			t.Errorf("the log of a sandbox has %s", logs)
+		}
 		known := d.get(t, runs+"/processes")
 		for _, want := range []string{fmt.Sprintf(`"pid":%d,`, counts.PID), fmt.Sprintf(`"pid":%d,`, ended.PID), `"tag":"counter"`, `"exitCode":9`} {
 			if !strings.Contains(string(known), want) {
@@ -98,6 +101,18 @@ func TestSandboxesOutliveTheirDaemon(t *testing.T) {
 	if x := d.execute(t, object{"language": "python", "code": "print('on')"}); x.Stdout != "on\n" {
 		t.Errorf("a program after all that: %+v", x)
 	}
+}
+
+// inOrder tells whether all parts are in text, one after the other.
+func inOrder(text string, parts ...string) bool {
+	for _, part := range parts {
+		_, after, found := strings.Cut(text, part)
+		if !found {
+			return false
+		}
+		text = after
+	}
+	return true
 }
 
 // printedBy attaches to a process and returns what it printed, as soon as that is as long as want.

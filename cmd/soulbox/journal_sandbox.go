@@ -38,12 +38,20 @@ type sandboxRecord struct {
 	StartedAt   time.Time            `json:"startedAt"`
 	PausedAt    time.Time            `json:"pausedAt"`
 	EndedAt     time.Time            `json:"endedAt"`
+	Log         []logRecord          `json:"log,omitempty"`
 }
 
 // envRecord is one variable, which may not be valid UTF-8.
 type envRecord struct {
 	Name  []byte `json:"name"`
 	Value []byte `json:"value"`
+}
+
+// logRecord is one entry of a sandbox's log.
+type logRecord struct {
+	At      time.Time        `json:"at"`
+	Level   sandbox.LogLevel `json:"level"`
+	Message string           `json:"message"`
 }
 
 func recordSandbox(s *sandbox.Sandbox) sandboxRecord {
@@ -56,6 +64,9 @@ func recordSandbox(s *sandbox.Sandbox) sandboxRecord {
 	}
 	for _, k := range slices.Sorted(maps.Keys(s.Env)) {
 		r.Env = append(r.Env, envRecord{[]byte(k), []byte(s.Env[k])})
+	}
+	for _, e := range s.Log {
+		r.Log = append(r.Log, logRecord(e))
 	}
 	return r
 }
@@ -74,6 +85,9 @@ func (r *sandboxRecord) sandbox(key store.Key) *sandbox.Sandbox {
 	}
 	for _, e := range r.Env {
 		s.Env[string(e.Name)] = string(e.Value)
+	}
+	for _, e := range r.Log {
+		s.Log = append(s.Log, sandbox.LogEntry(e))
 	}
 	return s
 }
@@ -94,6 +108,9 @@ func newSandboxTable(s *store.Store) (*store.Table[sandboxRecord], error) {
 		store.Index[sandboxRecord]{Name: byLiving, Entry: func(_ store.Key, r sandboxRecord) (entry, bool) {
 			return entry{}, !r.State.Final()
 		}},
+		store.Index[sandboxRecord]{Name: byEnd, Entry: func(_ store.Key, r sandboxRecord) (entry, bool) {
+			return endedSandboxEntry(&r), r.State.Final()
+		}},
 	)
 }
 
@@ -108,9 +125,6 @@ func (j *journal) PutSandbox(ctx context.Context, s *sandbox.Sandbox) error {
 func (j *journal) GetSandbox(ctx context.Context, tenant string, id sandbox.ID) (*sandbox.Sandbox, error) {
 	key := store.Key{Tenant: tenant, ID: string(id)}
 	r, err := j.sandboxes.Get(ctx, key)
-		store.Index[sandboxRecord]{Name: byEnd, Entry: func(_ store.Key, r sandboxRecord) (entry, bool) {
-			return endedSandboxEntry(&r), r.State.Final()
-		}},
 	if err != nil {
 		return nil, journalError("get sandbox among", err)
 	}

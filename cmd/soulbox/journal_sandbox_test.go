@@ -24,6 +24,7 @@ func fullSandbox() *sandbox.Sandbox {
 		Metadata: map[string]string{"m": "\u00fc"}, Env: map[string]string{"A": "\xff\n", "B": ""}, User: "u\xff", Workdir: "/w\xff",
 		Limits: sandbox.SandboxLimits{Memory: 1, Processes: 2, OpenFiles: 3, Disk: 4}, Clamped: []sandbox.LimitName{sandbox.LimitDisk},
 		Timeout: 5, IdleTimeout: 6, DeadlineAt: at(1), CreatedAt: at(2), StartedAt: at(3), PausedAt: at(4), EndedAt: at(5), Block: 7,
+		Log: []sandbox.LogEntry{{At: at(6), Level: sandbox.LogWarn, Message: "one"}, {At: at(7), Level: sandbox.LogInfo, Message: "\u00fc"}},
 	}
 }
 

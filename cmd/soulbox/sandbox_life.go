@@ -210,7 +210,7 @@ func sandboxTimeout(ctx context.Context, c *cli.Context, daemon *client.Client) 
 func sandboxLogsCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "logs",
-		Usage:       "show what happened to a sandbox since the daemon's start",
+		Usage:       "show what happened to a sandbox, one that has ended too",
 		ArgsUsage:   "ID",
 		Description: "What programs print is not in it: soulbox attach shows that.\n\n   soulbox sandbox logs build\n   soulbox sandbox logs -n 5 build",
 		Flags: clientFlags(&cli.UintFlag{Name: "tail", Aliases: []string{"n"}, Value: 100, Usage: "the newest `NUMBER` of entries, at most 1000"},

@@ -98,7 +98,7 @@ type SandboxServiceClient interface {
 	GetStats(ctx context.Context, in *GetStatsRequest, opts ...grpc.CallOption) (*SandboxStats, error)
 	// StreamStats tells what a sandbox uses, again and again.
 	StreamStats(ctx context.Context, in *StreamStatsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SandboxStats], error)
-	// GetLogs answers what happened to a sandbox since the daemon's start.
+	// GetLogs answers what happened to a sandbox, one that has ended too: the last 200 entries are kept.
 	GetLogs(ctx context.Context, in *GetLogsRequest, opts ...grpc.CallOption) (*GetLogsResponse, error)
 }
 
@@ -427,7 +427,7 @@ type SandboxServiceServer interface {
 	GetStats(context.Context, *GetStatsRequest) (*SandboxStats, error)
 	// StreamStats tells what a sandbox uses, again and again.
 	StreamStats(*StreamStatsRequest, grpc.ServerStreamingServer[SandboxStats]) error
-	// GetLogs answers what happened to a sandbox since the daemon's start.
+	// GetLogs answers what happened to a sandbox, one that has ended too: the last 200 entries are kept.
 	GetLogs(context.Context, *GetLogsRequest) (*GetLogsResponse, error)
 	mustEmbedUnimplementedSandboxServiceServer()
 }

@@ -77,10 +77,15 @@ func checkEnded(t *testing.T, p *sandboxtest.Parts, b *livingBox) {
 		"Pause":  func(id sandbox.ID) error { _, err := boxes.Pause(ctx, b.Tenant, id); return err },
 		"Resume": func(id sandbox.ID) error { _, err := boxes.Resume(ctx, b.Tenant, id, nil); return err },
 		"Stats":  func(id sandbox.ID) error { _, err := boxes.Stats(ctx, b.Tenant, id); return err },
-		"Logs":   func(id sandbox.ID) error { _, err := boxes.Logs(ctx, b.Tenant, id, 1); return err },
 	} {
 		wantError(t, name+" of one that has ended", call(b.ID), sandbox.KindConflict, "SANDBOX_ENDED", "id")
 		wantError(t, name+" of none", call("i00000000000000000000"), sandbox.KindNotFound, "SANDBOX_NOT_FOUND", "id")
+	}
+	_, err := boxes.Logs(ctx, b.Tenant, "i00000000000000000000", 1)
+	wantError(t, "Logs of none", err, sandbox.KindNotFound, "SANDBOX_NOT_FOUND", "id")
+	entries, err := boxes.Logs(ctx, b.Tenant, b.ID, 2)
+	if err != nil || len(entries) != 2 || entries[1].Message != "it ended: it was deleted" {
+		t.Errorf("Logs of one that has ended = %+v, %v, want the newest two entries, its end last", entries, err)
 	}
 }
 

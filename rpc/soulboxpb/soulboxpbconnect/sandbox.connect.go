@@ -146,7 +146,7 @@ type SandboxServiceClient interface {
 	GetStats(context.Context, *soulboxpb.GetStatsRequest) (*soulboxpb.SandboxStats, error)
 	// StreamStats tells what a sandbox uses, again and again.
 	StreamStats(context.Context, *soulboxpb.StreamStatsRequest) (*connect.ServerStreamForClient[soulboxpb.SandboxStats], error)
-	// GetLogs answers what happened to a sandbox since the daemon's start.
+	// GetLogs answers what happened to a sandbox, one that has ended too: the last 200 entries are kept.
 	GetLogs(context.Context, *soulboxpb.GetLogsRequest) (*soulboxpb.GetLogsResponse, error)
 }
 
@@ -565,7 +565,7 @@ type SandboxServiceHandler interface {
 	GetStats(context.Context, *soulboxpb.GetStatsRequest) (*soulboxpb.SandboxStats, error)
 	// StreamStats tells what a sandbox uses, again and again.
 	StreamStats(context.Context, *soulboxpb.StreamStatsRequest, *connect.ServerStream[soulboxpb.SandboxStats]) error
-	// GetLogs answers what happened to a sandbox since the daemon's start.
+	// GetLogs answers what happened to a sandbox, one that has ended too: the last 200 entries are kept.
 	GetLogs(context.Context, *soulboxpb.GetLogsRequest) (*soulboxpb.GetLogsResponse, error)
 }
 
