@@ -176,6 +176,10 @@ test-bare: ## what a newcomer does, on a bare Debian 12 in a directory: make run
 torture: build ## 2,000 programs and 500 sandboxes against one daemon, with counts before and after
 	@.ci/torture
 
+.PHONY: soak
+soak: build ## good and hostile programs and sandboxes, 50 at a time, for SOAK=10m; plots in out/soak
+	@.ci/soak $(SOAK)
+
 .PHONY: bench
 bench: build ## measure what an execution costs, beside the bare interpreter
 	@.ci/bench

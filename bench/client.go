@@ -35,6 +35,7 @@ type Execution struct {
 // request is the body of POST /v1/executions.
 type request struct {
 	Language   string         `json:"language"`
+	Runtime    string         `json:"runtime,omitempty"`
 	Code       string         `json:"code"`
 	Entrypoint string         `json:"entrypoint"`
 	Stdin      string         `json:"stdin,omitempty"`
@@ -52,7 +53,7 @@ func (e *BusyError) Error() string {
 
 // Execute runs a program to its end. A full queue is a [*BusyError].
 func (c *Client) Execute(ctx context.Context, p Program) (_ Execution, err error) {
-	body, err := json.Marshal(request{Language: p.Language, Code: p.Code, Entrypoint: p.File, Stdin: p.Stdin, Limits: p.Limits})
+	body, err := json.Marshal(request{Language: p.Language, Runtime: p.Runtime, Code: p.Code, Entrypoint: p.File, Stdin: p.Stdin, Limits: p.Limits})
 	if err != nil {
 		return Execution{}, fmt.Errorf("encode request for %s: %w", p.Language, err)
 	}

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"iter"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -10,10 +11,11 @@ import (
 
 // LoadOptions configure [Load]. The zero value is usable.
 type LoadOptions struct {
-	Programs    []Program // default: Mixed
-	N           int       // executions; default 400
-	Concurrency int       // at once; default 20
-	Seed        uint64    // of the order; the same seed gives the same order
+	Programs    []Program     // default: Mixed
+	N           int           // executions; default 400
+	For         time.Duration // send programs so long instead of N
+	Concurrency int           // at once; default 20
+	Seed        uint64        // of the order; the same seed gives the same order
 }
 
 func (o LoadOptions) withDefaults() LoadOptions {
@@ -45,8 +47,7 @@ type LoadResult struct {
 // what the daemon refuses for now until ctx ends; what has no answer by then has failed.
 func Load(ctx context.Context, c *Client, o LoadOptions) LoadResult {
 	o = o.withDefaults()
-	l := &load{client: c, result: LoadResult{Executions: o.N, Wrong: []string{}, Failed: []string{}, Verdicts: map[string]int{}}}
-	order := rand.New(rand.NewPCG(o.Seed, 0)).Perm(o.N) //nolint:gosec // an order that can be repeated, not a secret
+	l := &load{client: c, result: LoadResult{Wrong: []string{}, Failed: []string{}, Verdicts: map[string]int{}}}
 	jobs := make(chan Program)
 	var wg sync.WaitGroup
 	start := time.Now()
@@ -57,14 +58,32 @@ func Load(ctx context.Context, c *Client, o LoadOptions) LoadResult {
 			}
 		})
 	}
-	for _, i := range order {
-		jobs <- o.Programs[i%len(o.Programs)]
+	for p := range o.order() {
+		if o.For > 0 && time.Since(start) >= o.For {
+			break
+		}
+		l.result.Executions++ // nobody else touches it
+		jobs <- p
 	}
 	close(jobs)
 	wg.Wait()
 	l.result.Wall = time.Since(start).Seconds()
 	l.result.Latency = summarize(l.latency)
 	return l.result
+}
+
+// order yields N programs, all equally often, in an order drawn from the seed; with For, one such order after the other.
+func (o LoadOptions) order() iter.Seq[Program] {
+	return func(yield func(Program) bool) {
+		random := rand.New(rand.NewPCG(o.Seed, 0)) //nolint:gosec // an order that can be repeated, not a secret
+		for again := true; again; again = o.For > 0 {
+			for _, i := range random.Perm(o.N) {
+				if !yield(o.Programs[i%len(o.Programs)]) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // load is a load that runs.

@@ -4,6 +4,7 @@ package bench
 type Program struct {
 	Name     string
 	Language string
+	Runtime  string // empty: the daemon's default
 	File     string // entrypoint
 	Code     string
 	Stdin    string
@@ -49,6 +50,27 @@ func Hello() []Program {
 			[]string{"rustc", "--edition", "2021", "-O", "-o", "a.out", "main.rs"}, []string{"./a.out"}),
 		hello("java", "Main.java", "public class Main {\n    public static void main(String[] args) { System.out.println(\"hello\"); }\n}\n",
 			[]string{"javac", "Main.java"}, []string{"java", "-cp", ".", "Main"}),
+	}
+}
+
+// Loops returns a program of each language that never ends, with a second of CPU time.
+func Loops() []Program {
+	loop := func(language, file, code string) Program {
+		return Program{Name: "loop", Language: language, File: file, Code: code, Verdict: "VERDICT_CPU_LIMIT",
+			Limits: map[string]any{"cpuTime": "1s", "wallTime": "120s"}}
+	}
+	const js = "for (;;);\n"
+	return []Program{
+		loop("python", "main.py", "while True: pass\n"),
+		loop("javascript", "main.js", js),
+		loop("typescript", "main.ts", js),
+		loop("ruby", "main.rb", "loop {}\n"),
+		loop("php", "main.php", "<?php set_time_limit(0); for (;;);\n"),
+		loop("c", "main.c", "int main(void) { for (volatile int i = 0;; i++) {} }\n"),
+		loop("cpp", "main.cpp", "int main() { for (volatile int i = 0;; i = i + 1) {} }\n"),
+		loop("go", "main.go", "package main\n\nfunc main() {\n\tfor {\n\t}\n}\n"),
+		loop("rust", "main.rs", "fn main() { loop { std::hint::spin_loop() } }\n"),
+		loop("java", "Main.java", "public class Main {\n    public static void main(String[] args) { for (;;) {} }\n}\n"),
 	}
 }
 

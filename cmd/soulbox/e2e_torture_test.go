@@ -34,19 +34,28 @@ type tortureSize struct {
 
 func tortureSizeOf(t *testing.T) tortureSize {
 	t.Helper()
-	number := func(name string, standard uint64) uint64 {
-		text := os.Getenv(name)
-		if text == "" {
-			return standard
-		}
-		n, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		return n
+	return tortureSize{programs: int(numberOf(t, "SOULBOX_TORTURE_PROGRAMS", 100)), sandboxes: int(numberOf(t, "SOULBOX_TORTURE_SANDBOXES", 25)),
+		seed: seedOf(t), report: os.Getenv("SOULBOX_TORTURE_REPORT")}
+}
+
+// numberOf is the value of a variable of the environment.
+func numberOf(t *testing.T, name string, standard uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return standard
 	}
-	return tortureSize{programs: int(number("SOULBOX_TORTURE_PROGRAMS", 100)), sandboxes: int(number("SOULBOX_TORTURE_SANDBOXES", 25)),
-		seed: number("SOULBOX_SEED", uint64(time.Now().UnixNano())), report: os.Getenv("SOULBOX_TORTURE_REPORT")}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+// seedOf is what a load is drawn from: another one each time, or SOULBOX_SEED.
+func seedOf(t *testing.T) uint64 {
+	t.Helper()
+	return numberOf(t, "SOULBOX_SEED", uint64(time.Now().UnixNano()))
 }
 
 // torture is a load of sandboxes, and how it went.
@@ -57,6 +66,10 @@ type torture struct {
 	done  map[string]int // of each kind of step
 	took  map[string][]time.Duration
 	wrong []string
+}
+
+func newTorture(d *daemon) *torture {
+	return &torture{d: d, done: map[string]int{}, took: map[string][]time.Duration{}}
 }
 
 // count notes that a step was done, and what was wrong about it.
@@ -260,7 +273,7 @@ func TestTorture(t *testing.T) {
 	ctx := t.Context()
 	client := &bench.Client{URL: d.url, Key: testKey, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
 	begin := func(programs, sandboxes int, seed uint64) (bench.LoadResult, *torture) {
-		o := &torture{d: d, done: map[string]int{}, took: map[string][]time.Duration{}}
+		o := newTorture(d)
 		var wg sync.WaitGroup
 		wg.Go(func() { o.load(ctx, sandboxes, seed) })
 		got := bench.Load(ctx, client, bench.LoadOptions{N: programs, Concurrency: 12, Seed: seed})
@@ -313,6 +326,13 @@ func tortureReport(size tortureSize, wall time.Duration, got bench.LoadResult, o
 		fmt.Fprintf(&b, "| %s | %d | %.0f ms | %.0f ms |\n", kind, o.done[kind], ms(took[len(took)/2]), ms(took[len(took)*99/100]))
 	}
 	fmt.Fprintf(&b, "\n%d of these were not as they must be.\n\n", len(o.wrong))
+	b.WriteString(countsTable(before, after))
+	return b.String()
+}
+
+// countsTable returns what was held before and after a load as Markdown.
+func countsTable(before, after leftovers) string {
+	var b strings.Builder
 	fmt.Fprintf(&b, "| Held by the daemon and its supervisor | Before | After |\n|---|--:|--:|\n")
 	for _, row := range []struct {
 		name string
