@@ -169,8 +169,8 @@ test-docs: build .cache/tools/grpcurl ## every command in the documents, the cli
 	@$(GO) run ./.ci/docs $(DOCUMENTS)
 
 .PHONY: test-bare
-test-bare: ## what a newcomer does, on a bare Debian 12 in a directory: make run, as a plain user and as root
-	@.ci/bare
+test-bare: ## what a newcomer does, on a bare Debian 12 in a directory: make run, as a plain user and as root; TEST=1: make test too
+	@.ci/bare $(if $(filter 1,$(TEST)),test)
 
 .PHONY: torture
 torture: build ## 2,000 programs and 500 sandboxes against one daemon, with counts before and after
