@@ -80,8 +80,7 @@ func TestCompletionInZsh(t *testing.T) {
 	s.typed(t, "soulbox sandb\t", "soulbox sandbox ")
 	s.typed(t, "crea\t", "create ")
 	s.typed(t, "\x15exit\r", "exit")
-	s.rest(t)
-	if err := s.cmd.Wait(); err != nil { // zsh leaves the terminal in its own way
+	if err := s.rest(t); err != nil { // zsh leaves the terminal in its own way
 		t.Errorf("zsh: %v", err)
 	}
 }

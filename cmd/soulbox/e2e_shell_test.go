@@ -11,7 +11,6 @@ import (
 
 	"github.com/creack/pty"
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
 )
 
 // ctrlPQ are the keys that leave a program running.
@@ -40,29 +39,22 @@ func (d *daemon) soulbox(t *testing.T, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// session is a command on a terminal.
-type session struct {
-	*terminal
-	cmd    *exec.Cmd
-	before unix.Termios
-}
-
 // onTerminal starts a command on a terminal of 90 columns and 30 rows.
-func (d *daemon) onTerminal(t *testing.T, args ...string) *session {
+func (d *daemon) onTerminal(t *testing.T, args ...string) *terminal {
 	t.Helper()
 	return d.onTerminalNamed(t, "xterm", args...)
 }
 
 // onTerminalNamed is [daemon.onTerminal] with a terminal of another kind.
-func (d *daemon) onTerminalNamed(t *testing.T, name string, args ...string) *session {
+func (d *daemon) onTerminalNamed(t *testing.T, name string, args ...string) *terminal {
 	t.Helper()
 	cmd := d.command(t, args...)
 	cmd.Env = append(cmd.Env, "TERM="+name)
-	return seated(t, cmd)
+	return startOnTerminal(t, cmd)
 }
 
 // onProgram is [daemon.onTerminal] for another program than soulbox.
-func (d *daemon) onProgram(t *testing.T, args ...string) *session {
+func (d *daemon) onProgram(t *testing.T, args ...string) *terminal {
 	t.Helper()
 	cmd := d.command(t)
 	path, err := exec.LookPath(args[0])
@@ -71,40 +63,26 @@ func (d *daemon) onProgram(t *testing.T, args ...string) *session {
 	}
 	cmd.Path, cmd.Args = path, args
 	cmd.Env = append(cmd.Env, "TERM=xterm")
-	return seated(t, cmd)
-}
-
-// seated starts a command on a terminal.
-func seated(t *testing.T, cmd *exec.Cmd) *session {
-	t.Helper()
-	side, err := pty.StartWithSize(cmd, &pty.Winsize{Cols: 90, Rows: 30})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &session{terminal: &terminal{File: side}, cmd: cmd}
-	s.before = s.settings(t)
-	t.Cleanup(func() { _ = s.Close() }) // a second time is no harm
-	return s
+	return startOnTerminal(t, cmd)
 }
 
 // typed types text, and reads on until want is shown after it.
-func (s *session) typed(t *testing.T, text, want string) {
+func (m *terminal) typed(t *testing.T, text, want string) {
 	t.Helper()
-	s.seen.Reset()
-	if _, err := s.WriteString(text); err != nil {
+	m.seen.Reset()
+	if _, err := m.WriteString(text); err != nil {
 		t.Fatal(err)
 	}
-	s.until(t, want)
+	m.until(t, want)
 }
 
 // ends reads to the command's end, and checks its status and that the terminal is as it was.
-func (s *session) ends(t *testing.T, status int) {
+func (m *terminal) ends(t *testing.T, status int) {
 	t.Helper()
-	s.rest(t)
-	if err := s.cmd.Wait(); s.cmd.ProcessState.ExitCode() != status {
-		t.Errorf("%v: %v, want exit status %d; the terminal shows %q", s.cmd.Args[1:], err, status, s.seen.String())
+	if err := m.rest(t); m.cmd.ProcessState.ExitCode() != status {
+		t.Errorf("%v: %v, want exit status %d; the terminal shows %q", m.cmd.Args[1:], err, status, m.seen.String())
 	}
-	if diff := cmp.Diff(s.before, s.settings(t)); diff != "" {
+	if diff := cmp.Diff(m.before, m.settings(t)); diff != "" {
 		t.Errorf("the terminal's settings (-before +after):\n%s", diff)
 	}
 }
@@ -160,12 +138,12 @@ func between(t *testing.T, text, before, after string) string {
 func TestShellCleansUp(t *testing.T) {
 	d := startDaemon(t)
 	for name, end := range map[string]struct {
-		how    func(t *testing.T, s *session)
+		how    func(t *testing.T, s *terminal)
 		status int
 	}{
-		"exit":    {func(t *testing.T, s *session) { s.typed(t, "exit 3\r", "exit") }, 3},
-		"SIGTERM": {func(t *testing.T, s *session) { s.signal(t, syscall.SIGTERM) }, 143},
-		"SIGINT":  {func(t *testing.T, s *session) { s.signal(t, syscall.SIGINT) }, 130},
+		"exit":    {func(t *testing.T, s *terminal) { s.typed(t, "exit 3\r", "exit") }, 3},
+		"SIGTERM": {func(t *testing.T, s *terminal) { s.signal(t, syscall.SIGTERM) }, 143},
+		"SIGINT":  {func(t *testing.T, s *terminal) { s.signal(t, syscall.SIGINT) }, 130},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := d.onTerminal(t, "shell")
@@ -179,9 +157,9 @@ func TestShellCleansUp(t *testing.T) {
 	}
 }
 
-func (s *session) signal(t *testing.T, sig syscall.Signal) {
+func (m *terminal) signal(t *testing.T, sig syscall.Signal) {
 	t.Helper()
-	if err := s.cmd.Process.Signal(sig); err != nil {
+	if err := m.cmd.Process.Signal(sig); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/creack/pty"
 	"github.com/google/go-cmp/cmp"
@@ -75,15 +76,49 @@ func (r *runner) wantNothingLeft(t *testing.T, started []int) {
 	}
 }
 
-// terminal is the side of a pseudo-terminal on which a user sits. Reads end when nobody has the other side open.
+// terminal is a pseudo-terminal with a command on it: the side on which a user sits. The test holds the command's side too,
+// until the command has ended and all was read: a terminal that nobody has open any more is at its end before the kernel
+// has shown the last key.
 type terminal struct {
 	*os.File
-	seen strings.Builder
+	tty    *os.File
+	cmd    *exec.Cmd
+	before unix.Termios // the settings that the command found
+	seen   strings.Builder
+}
+
+// startOnTerminal starts a command on a terminal of its own, of 90 columns and 30 rows.
+func startOnTerminal(t *testing.T, cmd *exec.Cmd) *terminal {
+	t.Helper()
+	side, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &terminal{File: side, tty: tty, cmd: cmd}
+	t.Cleanup(func() { _, _ = side.Close(), tty.Close() }) // a second time is no harm
+	settings := m.settings(t)
+	// Else a key that is a signal has the kernel throw away what the terminal has not shown yet, and that can be what the
+	// command prints because of the signal.
+	settings.Lflag |= unix.NOFLSH
+	m.control(t, func(fd int) error { return unix.IoctlSetTermios(fd, unix.TCSETS, &settings) })
+	m.before = m.settings(t)
+	if err := pty.Setsize(side, &pty.Winsize{Cols: 90, Rows: 30}); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return m
 }
 
 // until reads up to and with a text.
 func (m *terminal) until(t *testing.T, text string) {
 	t.Helper()
+	if err := m.SetReadDeadline(time.Now().Add(answerWait)); err != nil {
+		t.Fatal(err)
+	}
 	b := make([]byte, 4096)
 	for !strings.Contains(m.seen.String(), text) {
 		n, err := m.Read(b)
@@ -94,22 +129,48 @@ func (m *terminal) until(t *testing.T, text string) {
 	}
 }
 
-// rest reads until the last process has closed the other side.
-func (m *terminal) rest(t *testing.T) {
+// rest reads until the command has ended and the last process has closed its side, and returns how the command ended.
+func (m *terminal) rest(t *testing.T) error {
 	t.Helper()
-	if _, err := io.Copy(&m.seen, m); err != nil && !errors.Is(err, syscall.EIO) { // the end, on Linux
+	if err := m.SetReadDeadline(time.Time{}); err != nil { // the command has one of its own
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		err := m.cmd.Wait()
+		_ = m.tty.Close() // it is the end that is read
+		ended <- err
+	}()
+	if _, err := io.Copy(&m.seen, m.File); err != nil && !errors.Is(err, syscall.EIO) { // the end, on Linux
 		t.Errorf("read the terminal: %v", err)
 	}
+	return <-ended
 }
 
 // settings are the terminal's.
-func (m *terminal) settings(t *testing.T) unix.Termios {
+func (m *terminal) settings(t *testing.T) (got unix.Termios) {
 	t.Helper()
-	got, err := unix.IoctlGetTermios(int(m.Fd()), unix.TCGETS)
+	m.control(t, func(fd int) error {
+		now, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+		if err == nil {
+			got = *now
+		}
+		return err
+	})
+	return got
+}
+
+// control does something with the terminal's descriptor, and leaves it one that reads with a deadline.
+func (m *terminal) control(t *testing.T, do func(fd int) error) {
+	t.Helper()
+	conn, err := m.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return *got
+	var failed error
+	if err := errors.Join(conn.Control(func(fd uintptr) { failed = do(int(fd)) }), failed); err != nil {
+		t.Fatalf("the terminal's settings: %v", err)
+	}
 }
 
 // TestCtrlC types it while a program runs that would never end.
@@ -120,13 +181,7 @@ func TestCtrlC(t *testing.T) {
 			before = r.daemon.leftovers(t)
 		}
 		cmd := r.command(t, "print('here', flush=True)\nwhile True: pass")
-		side, err := pty.Start(cmd)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m := &terminal{File: side}
-		defer m.Close()
-		settings := m.settings(t)
+		m := startOnTerminal(t, cmd)
 		m.until(t, "here\r\n")
 		started := tree(cmd.Process.Pid)
 		engine := started
@@ -139,15 +194,15 @@ func TestCtrlC(t *testing.T) {
 		if _, err := m.WriteString(ctrlC); err != nil {
 			t.Fatal(err)
 		}
-		m.rest(t)
-		if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 130 {
+		// The terminal itself shows the key as ^C, after it has sent the signal: anywhere in what the command says to that.
+		m.until(t, "^C")
+		if err := m.rest(t); cmd.ProcessState.ExitCode() != 130 {
 			t.Errorf("after Ctrl-C: %v, want exit status 130", err)
 		}
-		// The terminal itself shows the key as ^C.
-		if diff := cmp.Diff("here\r\n^Csoulbox: cancelled\r\n", m.seen.String()); diff != "" {
-			t.Errorf("the terminal shows (-want +got):\n%s", diff)
+		if diff := cmp.Diff("here\r\nsoulbox: cancelled\r\n", strings.Replace(m.seen.String(), "^C", "", 1)); diff != "" {
+			t.Errorf("the terminal shows, beside the key (-want +got):\n%s", diff)
 		}
-		if diff := cmp.Diff(settings, m.settings(t)); diff != "" {
+		if diff := cmp.Diff(m.before, m.settings(t)); diff != "" {
 			t.Errorf("the terminal's settings (-before +after):\n%s", diff)
 		}
 		r.wantNothingLeft(t, started)
@@ -222,12 +277,7 @@ func TestCtrlCDrains(t *testing.T) {
 	defer cancel()
 	d.cmd = exec.CommandContext(ctx, binary(t), "serve", "--state-dir", d.state, "--listen", "127.0.0.1:0", "--drain", "60s")
 	d.cmd.Env = append(os.Environ(), "SOULBOX_API_KEY="+testKey)
-	side, err := pty.Start(d.cmd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := &terminal{File: side}
-	defer m.Close()
+	m := startOnTerminal(t, d.cmd)
 	m.until(t, "http://127.0.0.1:")
 	m.until(t, "\r\n")
 	_, rest, _ := strings.Cut(m.seen.String(), "http://")
@@ -247,8 +297,7 @@ func TestCtrlCDrains(t *testing.T) {
 	if x := decode[result](t, a.Body); x.Verdict != "VERDICT_OK" || x.Stdout != "ended\n" {
 		t.Errorf("the running execution: %s", a.Body)
 	}
-	m.rest(t)
-	if err := d.cmd.Wait(); err != nil {
+	if err := m.rest(t); err != nil {
 		t.Errorf("after Ctrl-C: %v, want exit status 0; the terminal shows %q", err, m.seen.String())
 	}
 	for _, pid := range started {
