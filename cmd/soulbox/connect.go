@@ -102,7 +102,7 @@ func alone(c *cli.Context) (err error) {
 	return supervise(c, filepath.Join(dir, "state"), nil)
 }
 
-// findDaemon returns a client of the daemon that flags, environment or the state directory name, once it answers.
+// findDaemon returns a client of the daemon that flags, environment or the state directory name, once it can run programs.
 func findDaemon(ctx context.Context, c *cli.Context) (*client.Client, error) {
 	url, key, err := target(c)
 	if err != nil {
@@ -112,11 +112,8 @@ func findDaemon(ctx context.Context, c *cli.Context) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := daemon.Ready(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		return nil, fmt.Errorf("%w (%w)", errNoDaemon, err)
+	if err := patient().await(ctx, daemon, c.App.ErrWriter); err != nil {
+		return nil, err
 	}
 	return daemon, nil
 }

@@ -23,6 +23,7 @@ type Client struct {
 	Keys       soulboxpbconnect.KeyServiceClient
 	Sandboxes  soulboxpbconnect.SandboxServiceClient // StreamExec over HTTP/2, which it needs, without TLS too
 
+	name string // the URL as it was given, for people
 	base string
 	http *http.Client
 }
@@ -34,6 +35,7 @@ func New(base, key string, opts ...connect.ClientOption) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client of %q: no URL", base)
 	}
+	name := base
 	transport, duplex := http.DefaultTransport, duplexTransport()
 	switch {
 	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "":
@@ -44,7 +46,7 @@ func New(base, key string, opts ...connect.ClientOption) (*Client, error) {
 	default:
 		return nil, fmt.Errorf("make a client of %q: not a URL that begins with http://, https:// or unix:///", base)
 	}
-	c := &Client{base: strings.TrimSuffix(base, "/"), http: keyed(key, transport)}
+	c := &Client{name: name, base: strings.TrimSuffix(base, "/"), http: keyed(key, transport)}
 	c.Executions = soulboxpbconnect.NewExecutionServiceClient(c.http, c.base, opts...)
 	c.Languages = soulboxpbconnect.NewLanguageServiceClient(c.http, c.base, opts...)
 	c.System = soulboxpbconnect.NewSystemServiceClient(c.http, c.base, opts...)
@@ -70,25 +72,6 @@ func dialUnix(path string) func(ctx context.Context, network, address string) (n
 	return func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", path)
 	}
-}
-
-// Ready returns nil when a daemon answers that it can run programs.
-func (c *Client) Ready(ctx context.Context) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/readyz", nil)
-	if err != nil {
-		return fmt.Errorf("ask %s whether it is ready: %w", c.base, err)
-	}
-	res, err := c.http.Do(req)
-	if err != nil {
-		return fmt.Errorf("ask %s whether it is ready: %w", c.base, err)
-	}
-	if err := res.Body.Close(); err != nil {
-		return fmt.Errorf("ask %s whether it is ready: %w", c.base, err)
-	}
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("ask %s whether it is ready: %s", c.base, res.Status)
-	}
-	return nil
 }
 
 // bearer adds a key to each request.

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -46,8 +47,8 @@ func TestKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "503") {
-		t.Errorf("Ready = %v, want an error with 503", err)
+	if err := c.Ready(t.Context()); !errors.Is(err, client.ErrNotReady) || !strings.Contains(err.Error(), "503") {
+		t.Errorf("Ready = %v, want ErrNotReady with 503", err)
 	}
 	if _, err := c.Keys.ListKeys(t.Context(), &pb.ListKeysRequest{}); err == nil {
 		t.Error("ListKeys on a server that redirects = nil, want an error")
@@ -56,8 +57,47 @@ func TestKey(t *testing.T) {
 		t.Errorf("Authorization = %q, want the key twice", got)
 	}
 	s.Close()
-	if err := c.Ready(t.Context()); err == nil {
-		t.Error("Ready without a server = nil, want an error")
+	if err := c.Ready(t.Context()); err == nil || errors.Is(err, client.ErrNotReady) {
+		t.Errorf("Ready without a server = %v, want an error that is not ErrNotReady", err)
+	}
+}
+
+// TestReady tells what is not there from what is there and not ready.
+func TestReady(t *testing.T) {
+	for name, tt := range map[string]struct {
+		answer   http.HandlerFunc
+		notReady bool
+		say      string
+	}{
+		"with a reason": {func(w http.ResponseWriter, _ *http.Request) {
+			errs.Write(w, errs.New(connect.CodeUnavailable, "NOT_READY", "the first sandbox has not run"))
+		}, true, "it is not ready: the first sandbox has not run"},
+		"without":           {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }, true, "503"},
+		"something else":    {http.NotFound, false, "404"},
+		"breaks off":        {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, false, "EOF"},
+		"does not answer":   {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, true, "no answer"},
+		"ready after all":   {func(http.ResponseWriter, *http.Request) {}, false, ""},
+		"says no end of it": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503); _, _ = w.Write(make([]byte, 1<<20)) }, true, "503"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if name == "does not answer" {
+					cancel() // as a deadline does
+				}
+				tt.answer(w, r)
+			}))
+			defer s.Close()
+			c, err := client.New(s.URL, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = c.Ready(ctx)
+			if errors.Is(err, client.ErrNotReady) != tt.notReady || (err == nil) != (tt.say == "") || err != nil && !strings.Contains(err.Error(), tt.say) {
+				t.Errorf("Ready = %v, want not ready %t and %q", err, tt.notReady, tt.say)
+			}
+		})
 	}
 }
 
