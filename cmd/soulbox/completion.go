@@ -66,7 +66,7 @@ func completeCommand() *cli.Command {
 			if len(words) < 2 {
 				return nil
 			}
-			for _, w := range complete(c.App.Commands, words[1:], completer{c}.values) {
+			for _, w := range complete(c.App, words[1:], completer{c}.values) {
 				if err := printLine(c.App.Writer, w); err != nil {
 					return err
 				}
@@ -85,6 +85,7 @@ const (
 	kindExecution valueKind = "execution"
 	kindLanguage  valueKind = "language"
 	kindShell     valueKind = "shell"
+	kindColour    valueKind = "colour"
 	kindCopy      valueKind = "copy" // a file, or a sandbox with a colon after it
 )
 
@@ -113,17 +114,20 @@ func argumentKind(path string, n int) valueKind {
 
 // flagKind says what the value of a flag is.
 func flagKind(name string) valueKind {
-	if name == "language" {
+	switch name {
+	case "language":
 		return kindLanguage
+	case colourFlagName:
+		return kindColour
 	}
 	return ""
 }
 
 // complete returns what the last of words can become: commands, flags, or what values knows. The other words lead to the
 // command; the program's own name is not among them.
-func complete(commands []*cli.Command, words []string, values func(valueKind) []string) []string {
+func complete(app *cli.App, words []string, values func(valueKind) []string) []string {
 	last := words[len(words)-1]
-	var at *cli.Command
+	at, commands := &cli.Command{Flags: app.Flags}, app.Commands
 	var path []string
 	arguments, expects := 0, valueKind("")
 	inFlag, onlyArguments := false, false
@@ -178,7 +182,7 @@ func findCommand(commands []*cli.Command, name string) *cli.Command {
 // flagValue tells whether a word is a flag whose value is the next word, and of which kind that is.
 func flagValue(c *cli.Command, word string) (valueKind, bool) {
 	name := strings.TrimLeft(word, "-")
-	if c == nil || strings.Contains(name, "=") {
+	if strings.Contains(name, "=") {
 		return "", false
 	}
 	if !strings.HasPrefix(word, "--") && len(name) > 1 {
@@ -195,9 +199,6 @@ func flagValue(c *cli.Command, word string) (valueKind, bool) {
 
 func flagNames(c *cli.Command) []string {
 	out := []string{"--help"}
-	if c == nil {
-		return out
-	}
 	for _, f := range c.Flags {
 		for _, name := range f.Names() {
 			if len(name) > 1 {
@@ -213,10 +214,12 @@ type completer struct{ c *cli.Context }
 
 // values returns what is known of a kind. Whatever goes wrong, nothing is known.
 func (k completer) values(kind valueKind) []string {
-	if kind == kindShell {
+	switch kind {
+	case kindShell:
 		return []string{"bash", "fish", "zsh"}
-	}
-	if kind == "" {
+	case kindColour:
+		return []string{colourAuto, colourAlways, colourNever}
+	case "":
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(k.c.Context, completionWait)

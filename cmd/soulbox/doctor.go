@@ -55,7 +55,7 @@ func doctor(c *cli.Context) error {
 	if c.Bool("json") {
 		err = printJSON(c.App.Writer, map[string][]check{"checks": checks})
 	} else {
-		err = printChecks(c.App.Writer, checks)
+		err = printChecks(c.App.Writer, painterOf(c, c.App.Writer), checks)
 	}
 	if err == nil && slices.ContainsFunc(checks, func(k check) bool { return k.Status == checkFailed }) {
 		err = exitStatus(1)
@@ -74,12 +74,12 @@ func examine(ctx context.Context, uid int, stateDir string) []check {
 	return append(checks, diskCheck(stateDir))
 }
 
-func printChecks(w io.Writer, checks []check) error {
+func printChecks(w io.Writer, p painter, checks []check) error {
 	var b strings.Builder
 	count := map[string]int{}
 	for _, k := range checks {
 		count[k.Status]++
-		fmt.Fprintf(&b, "%-8s %-20s %s\n", k.Status, k.Name, printable(k.Found))
+		fmt.Fprintf(&b, "%s %-20s %s\n", p.paint(toneOf(k.Status), fmt.Sprintf("%-8s", k.Status)), k.Name, printable(k.Found))
 		if k.Cost != "" {
 			fmt.Fprintf(&b, "%-8s   costs: %s\n", "", k.Cost)
 		}

@@ -156,7 +156,7 @@ func TestCgroupChecks(t *testing.T) {
 
 func TestPrintChecks(t *testing.T) {
 	var out bytes.Buffer
-	err := printChecks(&out, []check{{Name: "a", Status: checkOK, Found: "fine"}, {Name: "b", Status: checkFailed, Found: "no", Cost: "all", Fix: "do"},
+	err := printChecks(&out, painter{}, []check{{Name: "a", Status: checkOK, Found: "fine"}, {Name: "b", Status: checkFailed, Found: "no", Cost: "all", Fix: "do"},
 		{Name: "c", Status: checkUnknown, Found: "?"}})
 	if err != nil {
 		t.Fatal(err)

@@ -126,7 +126,7 @@ func (a *attachment) outcome(exit *pb.ProcessExited, err error) error {
 		a.say(fmt.Sprintf("detached; soulbox attach %s %d takes it up again", a.id, a.process.PID()))
 		return nil
 	case errors.Is(err, errTimeUp):
-		a.say(fmt.Sprintf("time limit: stopped after %s (--timeout)", a.timeout))
+		a.say(painterOf(a.c, a.c.App.ErrWriter).paint(doubtful, fmt.Sprintf("time limit: stopped after %s (--timeout)", a.timeout)))
 		return exitStatus(exitTime)
 	case isSignal:
 		return exitStatus(128 + int(signalled.signal))

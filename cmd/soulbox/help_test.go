@@ -15,7 +15,7 @@ import (
 // TestHelp: each command says what it does and shows how, and each flag what it means.
 func TestHelp(t *testing.T) {
 	commands := 0
-	eachCommand(newApp(nil).Commands, "soulbox", func(path string, c *cli.Command) {
+	eachCommand(newApp(nil, new(string)).Commands, "soulbox", func(path string, c *cli.Command) {
 		commands++
 		if c.Usage == "" {
 			t.Errorf("%s has no usage", path)
@@ -46,7 +46,7 @@ func TestCommandDocument(t *testing.T) {
 	}
 	var table strings.Builder
 	table.WriteString("| Command | What it does |\n|---|---|\n")
-	eachCommand(newApp(nil).Commands, "soulbox", func(path string, c *cli.Command) {
+	eachCommand(newApp(nil, new(string)).Commands, "soulbox", func(path string, c *cli.Command) {
 		if len(c.Subcommands) == 0 {
 			line := strings.TrimSpace(path + " " + c.ArgsUsage)
 			fmt.Fprintf(&table, "| `%s` | %s |\n", strings.ReplaceAll(line, "|", `\|`), c.Usage)
@@ -68,9 +68,9 @@ func TestCommandDocument(t *testing.T) {
 }
 
 func TestManPages(t *testing.T) {
-	pages := manPages(newApp(nil))
+	pages := manPages(newApp(nil, new(string)))
 	for name, parts := range map[string][]string{
-		"soulbox.1":           {".SH NAME", "soulbox-exec"},
+		"soulbox.1":           {".SH NAME", "soulbox-exec", "\\-\\-color"},
 		"soulbox-exec.1":      {`.TH SOULBOX-EXEC`, "\\-\\-workdir", "soulbox exec -it build python3", "125: SoulBox failed"},
 		"soulbox-sandbox.1":   {"soulbox-sandbox-create"},
 		"soulbox-lang-list.1": {".SH OPTIONS"},
@@ -86,7 +86,7 @@ func TestManPages(t *testing.T) {
 func TestComplete(t *testing.T) {
 	known := func(k valueKind) []string {
 		return map[valueKind][]string{
-			kindSandbox: {"build", "i123"}, kindCopy: {"build:", "i123:"}, kindLanguage: {"python", "php"}, kindExecution: {"i9"}, kindShell: {"bash"},
+			kindSandbox: {"build", "i123"}, kindCopy: {"build:", "i123:"}, kindLanguage: {"python", "php"}, kindExecution: {"i9"}, kindShell: {"bash"}, kindColour: {"auto", "always", "never"},
 		}[k]
 	}
 	for _, tc := range []struct {
@@ -115,9 +115,12 @@ func TestComplete(t *testing.T) {
 		{"sandbox rm build i", []string{"i123"}},
 		{"completion ", []string{"bash"}},
 		{"--h", []string{"--help"}},
+		{"--c", []string{"--color"}},
+		{"--color a", []string{"always", "auto"}},
+		{"--color never sandbox l", []string{"list", "logs"}},
 		{"doctor-", nil},
 	} {
-		got := complete(newApp(nil).Commands, strings.Split(tc.words, " "), known)
+		got := complete(newApp(nil, new(string)), strings.Split(tc.words, " "), known)
 		if diff := cmp.Diff(tc.want, got); diff != "" && len(tc.want)+len(got) > 0 {
 			t.Errorf("complete(%q) (-want +got):\n%s", tc.words, diff)
 		}

@@ -92,7 +92,7 @@ func keyList(ctx context.Context, c *cli.Context, daemon *client.Client) error {
 		}
 		rows = append(rows, []string{k.GetId(), state, showAge(k.GetCreatedAt(), now), k.GetName()})
 	}
-	return printTable(c.App.Writer, []string{"ID", "STATE", "AGE", "LABEL"}, rows)
+	return printTable(c.App.Writer, painterOf(c, c.App.Writer), []string{"ID", "STATE", "AGE", "LABEL"}, rows)
 }
 
 func keyRevoke(ctx context.Context, c *cli.Context, daemon *client.Client) error {

@@ -66,7 +66,7 @@ func langList(ctx context.Context, c *cli.Context, daemon *client.Client) error 
 		}
 		rows = append(rows, []string{l.GetName(), l.GetTitle(), version, strings.Join(l.GetExtensions(), " "), strings.Join(l.GetAliases(), " ")})
 	}
-	if err := printTable(c.App.Writer, []string{"NAME", "LANGUAGE", "VERSION", "FILES", "ALIASES"}, rows); err != nil {
+	if err := printTable(c.App.Writer, painterOf(c, c.App.Writer), []string{"NAME", "LANGUAGE", "VERSION", "FILES", "ALIASES"}, rows); err != nil {
 		return err
 	}
 	for _, l := range missing {

@@ -170,5 +170,5 @@ func printSamples(w io.Writer, results []sampleResult, asJSON bool) error {
 		}
 		rows = append(rows, []string{r.Language, r.Sample, wall, peak, answer})
 	}
-	return printTable(w, []string{"LANGUAGE", "SAMPLE", "WALL", "PEAK", "ANSWER"}, rows)
+	return printTable(w, painter{}, []string{"LANGUAGE", "SAMPLE", "WALL", "PEAK", "ANSWER"}, rows)
 }

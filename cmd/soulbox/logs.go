@@ -69,7 +69,7 @@ func logs(ctx context.Context, c *cli.Context, daemon *client.Client) error {
 		line = fmt.Sprintf("exit status %d", x.GetExitCode())
 	}
 	if line != "" {
-		fmt.Fprintln(c.App.ErrWriter, "soulbox:", line)
+		sayOutcome(c.App.ErrWriter, painterOf(c, c.App.ErrWriter), line)
 	}
 	return nil
 }

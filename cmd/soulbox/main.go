@@ -19,22 +19,23 @@ func main() {
 	if os.Args[0] == wide.InnerName {
 		os.Exit(wide.Inner(slog.New(slog.NewTextHandler(os.Stderr, nil))))
 	}
+	var colours string
 	session, err := wide.Daemon()
 	if err == nil {
-		err = newApp(session).RunContext(context.Background(), os.Args)
+		err = newApp(session, &colours).RunContext(context.Background(), os.Args)
 	}
-	os.Exit(report(err))
+	os.Exit(report(err, newPainter(colours, os.Stderr)))
 }
 
 // report prints an error once and returns the exit status for it.
-func report(err error) int {
+func report(err error, p painter) int {
 	if err == nil {
 		return 0
 	}
 	if status, ok := errors.AsType[exitStatus](err); ok {
 		return int(status)
 	}
-	fmt.Fprintln(os.Stderr, "soulbox:", err)
+	sayError(os.Stderr, p, err)
 	return 1
 }
 
@@ -43,14 +44,15 @@ type exitStatus int
 
 func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
-// newApp returns the command line. session is nil outside the wide namespace.
-func newApp(session *wide.Session) *cli.App {
+// newApp returns the command line. session is nil outside the wide namespace. colours becomes what --color says.
+func newApp(session *wide.Session, colours *string) *cli.App {
 	return &cli.App{
 		Name:                   "soulbox",
 		Usage:                  "run untrusted programs in sandboxes that start in milliseconds",
 		Version:                version,
 		HideVersion:            true,
 		UseShortOptionHandling: true,
+		Flags:                  []cli.Flag{colourFlag(colours)},
 		Commands:               commands(session),
 		ExitErrHandler:         func(*cli.Context, error) {}, // report does it
 	}

@@ -37,7 +37,7 @@ func manCommand() *cli.Command {
 
 // manPages returns the pages of all commands that people use, by file name.
 func manPages(app *cli.App) map[string][]byte {
-	top := &cli.Command{Usage: app.Usage, Subcommands: app.Commands, ArgsUsage: "COMMAND"}
+	top := &cli.Command{Usage: app.Usage, Subcommands: app.Commands, ArgsUsage: "COMMAND", Flags: app.Flags}
 	pages := map[string][]byte{"soulbox.1": manPage("soulbox", top)}
 	eachCommand(app.Commands, "soulbox", func(path string, c *cli.Command) {
 		pages[strings.ReplaceAll(path, " ", "-")+".1"] = manPage(path, c)

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -71,26 +73,56 @@ func printMessage(w io.Writer, m proto.Message) error {
 func marshalMessage(m proto.Message) ([]byte, error) { return codec.JSON{}.Marshal(m) }
 
 // printTable prints rows below a header, in columns. On a terminal no line is longer than it is wide.
-func printTable(w io.Writer, header []string, rows [][]string) error {
+func printTable(w io.Writer, p painter, header []string, rows [][]string) error {
 	var out bytes.Buffer
-	t := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	t := tabwriter.NewWriter(&out, 0, 0, tableGap, ' ', 0)
+	var cells [][]string
 	for _, row := range append([][]string{header}, rows...) {
-		cells := make([]string, len(row))
+		line := make([]string, len(row))
 		for i, cell := range row {
-			cells[i] = printable(cell)
+			line[i] = printable(cell)
 		}
-		fmt.Fprintln(t, strings.Join(cells, "\t")) // into memory
+		cells = append(cells, line)
+		fmt.Fprintln(t, strings.Join(line, "\t")) // into memory
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("print table: %w", err)
 	}
 	width := terminalWidth(w)
-	for line := range strings.Lines(out.String()) {
-		if _, err := fmt.Fprintln(w, fit(strings.TrimRight(line, " \n"), width)); err != nil {
+	for i, line := range strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n") {
+		line = fit(strings.TrimRight(line, " "), width)
+		if i > 0 {
+			line = paintRow(p, line, cells, i)
+		}
+		if _, err := fmt.Fprintln(w, line); err != nil {
 			return fmt.Errorf("print table: %w", err)
 		}
 	}
 	return nil
+}
+
+// tableGap is how many spaces are between columns.
+const tableGap = 2
+
+// paintRow gives the states in the n-th line of a table their colours, when it has been laid out and cut: what makes a
+// colour has no width.
+func paintRow(p painter, line string, cells [][]string, n int) string {
+	runes := []rune(line)
+	var out strings.Builder
+	done, start := 0, 0
+	for i, name := range cells[0] {
+		if end := min(start+utf8.RuneCountInString(cells[n][i]), len(runes)); start < end && slices.Contains([]string{"STATE", "VERDICT", "VERSION"}, name) {
+			out.WriteString(string(runes[done:start]))
+			out.WriteString(p.paint(toneOf(cells[n][i]), string(runes[start:end])))
+			done = end
+		}
+		widest := 0
+		for _, row := range cells {
+			widest = max(widest, utf8.RuneCountInString(row[i]))
+		}
+		start += widest + tableGap
+	}
+	return out.String() + string(runes[done:])
 }
 
 // fit shortens a line to width characters, visibly; 0 is any width.

@@ -10,7 +10,7 @@ import (
 
 func TestPrintTable(t *testing.T) {
 	var out bytes.Buffer
-	if err := printTable(&out, []string{"ID", "NAME"}, [][]string{{"1", "a"}, {"long", "b\x1b[2J\tc"}, {"2", ""}}); err != nil {
+	if err := printTable(&out, painter{}, []string{"ID", "NAME"}, [][]string{{"1", "a"}, {"long", "b\x1b[2J\tc"}, {"2", ""}}); err != nil {
 		t.Fatal(err)
 	}
 	const want = "ID    NAME\n1     a\nlong  b?[2J?c\n2\n"

@@ -64,7 +64,7 @@ func ps(ctx context.Context, c *cli.Context, daemon *client.Client) error {
 	for _, x := range list {
 		rows = append(rows, psRow(x, now))
 	}
-	return printTable(c.App.Writer, []string{"ID", "LANGUAGE", "STATE", "VERDICT", "WALL", "PEAK", "AGE"}, rows)
+	return printTable(c.App.Writer, painterOf(c, c.App.Writer), []string{"ID", "LANGUAGE", "STATE", "VERDICT", "WALL", "PEAK", "AGE"}, rows)
 }
 
 func psRow(x *pb.Execution, now time.Time) []string {

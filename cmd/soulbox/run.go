@@ -91,7 +91,7 @@ func runFailed(c *cli.Context, err error) error {
 		fmt.Fprintln(c.App.ErrWriter, "soulbox: cancelled")
 		return exitStatus(exitCancelled)
 	}
-	fmt.Fprintln(c.App.ErrWriter, "soulbox:", err)
+	sayError(c.App.ErrWriter, painterOf(c, c.App.ErrWriter), err)
 	return exitStatus(exitFailed)
 }
 
@@ -120,7 +120,7 @@ func run(ctx context.Context, c *cli.Context, daemon *client.Client) error {
 			return err
 		}
 	} else if line := outcome(x); line != "" {
-		fmt.Fprintln(c.App.ErrWriter, "soulbox:", line)
+		sayOutcome(c.App.ErrWriter, painterOf(c, c.App.ErrWriter), line)
 	}
 	if status := runStatus(x); status != 0 {
 		return exitStatus(status)

@@ -106,7 +106,7 @@ func sandboxList(ctx context.Context, c *cli.Context, daemon *client.Client) err
 	for _, v := range views(list, now) {
 		rows = append(rows, []string{v.ID, v.Name, v.State, v.Image, v.Age, v.Left, showLabels(v.Labels)})
 	}
-	return printTable(c.App.Writer, []string{"ID", "NAME", "STATE", "IMAGE", "AGE", "LEFT", "LABELS"}, rows)
+	return printTable(c.App.Writer, painterOf(c, c.App.Writer), []string{"ID", "NAME", "STATE", "IMAGE", "AGE", "LEFT", "LABELS"}, rows)
 }
 
 // sandboxView is a sandbox as templates of --format see it.

@@ -139,7 +139,7 @@ func showStats(c *cli.Context, rows []*sandboxUse) error {
 		table = append(table, []string{u.id, u.name, u.cpu(), showBytes(s.GetMemoryBytes()) + " / " + showBytes(s.GetMemoryLimitBytes()),
 			percent(float64(s.GetMemoryBytes()), float64(s.GetMemoryLimitBytes())), fmt.Sprint(s.GetProcesses()), showBytes(s.GetDiskBytes())})
 	}
-	return printTable(c.App.Writer, []string{"ID", "NAME", "CPU", "MEMORY / LIMIT", "MEMORY", "PROCESSES", "DISK"}, table)
+	return printTable(c.App.Writer, painterOf(c, c.App.Writer), []string{"ID", "NAME", "CPU", "MEMORY / LIMIT", "MEMORY", "PROCESSES", "DISK"}, table)
 }
 
 // cpu is how busy the sandbox was between two looks.
@@ -199,7 +199,7 @@ func top(ctx context.Context, c *cli.Context, daemon *client.Client) error {
 	for _, p := range list.GetProcesses() {
 		rows = append(rows, topRow(p, now))
 	}
-	return printTable(c.App.Writer, []string{"PID", "USER", "TTY", "AGE", "PRINTED", "STATE", "COMMAND"}, rows)
+	return printTable(c.App.Writer, painterOf(c, c.App.Writer), []string{"PID", "USER", "TTY", "AGE", "PRINTED", "STATE", "COMMAND"}, rows)
 }
 
 func topRow(p *pb.Process, now time.Time) []string {
