@@ -65,12 +65,12 @@ deps: ## install what building and running need (as root; otherwise say what to 
 
 .PHONY: clean
 clean: ## remove what was built; keeps .cache
-	rm -rf bin out $(ASSETS)/*.zst
+	rm -rf bin out $(ASSETS)/*.zst $(ASSETS)/*.sha256
 
 ##@ Build
 
 .PHONY: build
-build: programs ## bin/soulbox, with everything it carries; COVER=1 makes bin/cover/soulbox, which counts what it runs
+build: programs $(ASSETS)/runsc.zst ## bin/soulbox, with everything it carries; COVER=1 makes bin/cover/soulbox, which counts what it runs
 	@mkdir -p $(BIN)
 	CGO_ENABLED=0 $(GO_BUILD) $(COVERFLAGS) $(OVERLAY) -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/soulbox ./cmd/soulbox
 
@@ -93,6 +93,19 @@ ifeq ($(COVER),1)
 else
 	$(GO) run ./.ci/pack -o $(ASSETS) $(foreach p,$(PROGRAMS),$(p)=$(OUT)/$(p))
 endif
+
+# gVisor's runtime. It and libcontainer want different versions of the OCI specification, so it has a go.mod of its own; it
+# takes two minutes to compile, so that is done only when that changes. It counts nothing, so COVER=1 makes no other.
+RUNSC_MODULE := sandbox/runsc/tool
+out/runsc/runsc: $(RUNSC_MODULE)/go.mod $(RUNSC_MODULE)/go.sum
+	@echo 'compiling gVisor, once; this takes a minute or two'
+	@mkdir -p $(dir $@)
+	cd $(RUNSC_MODULE) && CGO_ENABLED=0 $(GO_BUILD) -ldflags '-s -w' -o $(CURDIR)/$@ tool
+	@touch $@
+
+$(ASSETS)/runsc.zst: out/runsc/runsc
+	$(GO) run ./.ci/pack -sum -o $(ASSETS) runsc=$<
+	@touch $@
 
 $(OUT)/launcher: sandbox/agent/launcher/launcher.c
 $(OUT)/ready: sandbox/assets/ready/ready.c

@@ -1,13 +1,16 @@
 // Command pack compresses programs into the directory that soulbox embeds.
 //
-//	pack -o DIR NAME=FILE...
+//	pack [-sum] -o DIR NAME=FILE...
 //
 // Each FILE becomes DIR/NAME.zst. The same bytes in give the same bytes out, and a file that already unpacks to the
-// right bytes is not touched, so that nothing is compiled again for it.
+// right bytes is not touched, so that nothing is compiled again for it. With -sum DIR/NAME.sha256 has the digest of the
+// bytes that come out.
 package main
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
@@ -21,9 +24,10 @@ import (
 
 func main() {
 	dir := flag.String("o", "", "the `directory` to write to")
+	sum := flag.Bool("sum", false, "write digests too")
 	flag.Parse()
 	if *dir == "" || flag.NArg() == 0 {
-		fmt.Fprintln(os.Stderr, "usage: pack -o DIR NAME=FILE...")
+		fmt.Fprintln(os.Stderr, "usage: pack [-sum] -o DIR NAME=FILE...")
 		os.Exit(2)
 	}
 	for _, arg := range flag.Args() {
@@ -32,7 +36,11 @@ func main() {
 			fmt.Fprintf(os.Stderr, "pack: %q is not NAME=FILE\n", arg)
 			os.Exit(2)
 		}
-		if err := pack(filepath.Join(*dir, name+".zst"), file); err != nil {
+		err := pack(filepath.Join(*dir, name+".zst"), file)
+		if err == nil && *sum {
+			err = digest(filepath.Join(*dir, name+".sha256"), file)
+		}
+		if err != nil {
 			fmt.Fprintln(os.Stderr, "pack:", err)
 			os.Exit(1)
 		}
@@ -63,6 +71,20 @@ func pack(to, from string) error {
 	}
 	fmt.Printf("%s: %d bytes, %d packed\n", to, len(program), len(packed))
 	return nil
+}
+
+// digest writes the SHA-256 of the file named from, in hexadecimal, into the file named to, unless it stands there.
+func digest(to, from string) error {
+	program, err := os.ReadFile(from)
+	if err != nil {
+		return fmt.Errorf("read program: %w", err)
+	}
+	sum := sha256.Sum256(program)
+	want := []byte(hex.EncodeToString(sum[:]) + "\n")
+	if have, err := os.ReadFile(to); err == nil && bytes.Equal(have, want) {
+		return nil
+	}
+	return replace(to, filepath.Dir(from), want)
 }
 
 // unpacksTo tells whether the file is there and holds want. A file that does not unpack is only old.

@@ -42,7 +42,7 @@ var bin embed.FS
 // Open returns the program of that name, unpacked. The caller owns the bytes.
 func Open(name string) ([]byte, error) { return open(bin, name) }
 
-// Digest returns a SHA-256 in hexadecimal over all embedded programs: equal digests mean equal programs.
+// Digest returns a SHA-256 in hexadecimal over the programs that [Names] lists: equal digests mean equal programs.
 func Digest() (string, error) { return digest(bin) }
 
 // Names lists the programs that can be opened, in the order of their use.
