@@ -11,6 +11,7 @@ import (
 // active is an execution that this engine is running, or has just run. It implements [Handle].
 type active struct {
 	request Request
+	runtime Runtime
 	most    Limits // what the policy let this client ask for when it asked
 	log     *eventLog
 	stop    context.CancelFunc // cancels the run; its effect is VerdictCancelled

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,7 +37,8 @@ const boxTmpfs = "size=1m,nr_inodes=64,mode=0700"
 
 // boxSpec says what one sandbox is for.
 type boxSpec struct {
-	memory    int64 // bytes, for all slots together
+	runtime   Runtime // nil: the default
+	memory    int64   // bytes, for all slots together
 	processes int64
 	recipe    *images.Recipe // whose prepared directory is bound; nil: none
 	prepared  string         // that directory as the daemon sees it; empty: none
@@ -48,6 +50,7 @@ type boxSpec struct {
 // box is one running sandbox with its agent.
 type box struct {
 	id    ID
+	rt    Runtime
 	block Block
 	cg    *cgroups.Box
 	agent *client.Client
@@ -56,7 +59,7 @@ type box struct {
 
 // openBox starts a sandbox. When it fails nothing is left.
 func (e *Engine) openBox(ctx context.Context, spec boxSpec) (_ *box, err error) {
-	b := &box{id: NewID()}
+	b := &box{id: NewID(), rt: cmp.Or(spec.runtime, e.o.Runtime)}
 	if spec.sandbox != nil {
 		b.id = spec.sandbox.ID
 	}
@@ -72,7 +75,7 @@ func (e *Engine) openBox(ctx context.Context, spec boxSpec) (_ *box, err error) 
 	// On disk by the time the sandbox runs; meanwhile it is made.
 	journalled := e.journalBox(ctx, b, spec)
 	defer func() { err = errors.Join(err, <-journalled) }()
-	if b.cg, err = e.o.Cgroups.Box(string(b.id), cgroups.Limits{Memory: spec.memory, Pids: spec.processes}); err != nil {
+	if b.cg, err = e.o.Cgroups.Box(string(b.id), onHost(b.rt, cgroups.Limits{Memory: spec.memory, Pids: spec.processes})); err != nil {
 		return nil, fmt.Errorf("make cgroups of sandbox %s: %w", b.id, err)
 	}
 	b.undo.add(b.cg.Remove)
@@ -91,9 +94,9 @@ func (e *Engine) openBox(ctx context.Context, spec boxSpec) (_ *box, err error) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
-	b.undo.add(func(ctx context.Context) error { return e.o.Runtime.Destroy(ctx, b.id) })
+	b.undo.add(func(ctx context.Context) error { return b.rt.Destroy(ctx, b.id) })
 	log := filepath.Join(dir, "agent.log")
-	if err := e.o.Runtime.Start(ctx, b.id, filepath.Join(dir, "bundle"), log); err != nil {
+	if err := b.rt.Start(ctx, b.id, filepath.Join(dir, "bundle"), log); err != nil {
 		return nil, fmt.Errorf("start sandbox %s: %w", b.id, err)
 	}
 	channel, err := os.OpenFile(filepath.Join(dir, "soul"), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
@@ -110,7 +113,7 @@ func (e *Engine) openBox(ctx context.Context, spec boxSpec) (_ *box, err error) 
 
 // journalBox stores the record of b, which is forgotten when b is closed.
 func (e *Engine) journalBox(ctx context.Context, b *box, spec boxSpec) <-chan error {
-	r := BoxRecord{ID: b.id, Tenant: SystemTenant, Runtime: e.o.Runtime.Info().Name, Block: b.block.Index, CreatedAt: time.Now().UTC()}
+	r := BoxRecord{ID: b.id, Tenant: SystemTenant, Runtime: b.rt.Info().Name, Block: b.block.Index, CreatedAt: time.Now().UTC()}
 	x := spec.execution
 	switch {
 	case x != nil:
@@ -225,23 +228,45 @@ func (e *Engine) bundle(b *box, dir string, root *images.RootFS, spec boxSpec) i
 // slot is one slot of a box and its cgroup.
 type slot struct {
 	*client.Slot
-	group *cgroups.Group
+	group *cgroups.Group // of the host; nil where that has one for the whole box
+}
+
+// stats reads the host's counters of the slot: none where the slot has no group of its own.
+func (s *slot) stats() (cgroups.Stats, error) {
+	if s.group == nil {
+		return cgroups.Stats{}, nil
+	}
+	return s.group.Stats()
+}
+
+// slotGroup makes the group of a slot of b, and opens what its PID 1 joins it by: nothing where the runtime's sandboxes
+// are one group.
+func (b *box) slotGroup(name string, l cgroups.Limits) (*cgroups.Group, []*os.File, error) {
+	if b.rt.Info().OneGroup {
+		return nil, nil, nil
+	}
+	group, err := b.cg.Slot(name)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make cgroup of slot %s/%s: %w", b.id, name, err)
+	}
+	if err := group.Set(l); err != nil {
+		return nil, nil, fmt.Errorf("limit slot %s/%s: %w", b.id, name, err)
+	}
+	procs, err := group.Procs()
+	if err != nil {
+		return nil, nil, fmt.Errorf("open cgroup of slot %s/%s: %w", b.id, name, err)
+	}
+	return group, procs, nil
 }
 
 // openSlot prepares a slot under limits. It is given back with its box.
 func (e *Engine) openSlot(ctx context.Context, b *box, name string, l Limits) (_ *slot, err error) {
-	s := &slot{}
-	if s.group, err = b.cg.Slot(name); err != nil {
-		return nil, fmt.Errorf("make cgroup of slot %s/%s: %w", b.id, name, err)
-	}
 	// One process more than the program may have: the launcher.
-	if err := s.group.Set(cgroups.Limits{Memory: l.Memory, Pids: l.Processes + 1}); err != nil {
-		return nil, fmt.Errorf("limit slot %s/%s: %w", b.id, name, err)
-	}
-	procs, err := s.group.Procs()
+	group, procs, err := b.slotGroup(name, cgroups.Limits{Memory: l.Memory, Pids: l.Processes + 1})
 	if err != nil {
-		return nil, fmt.Errorf("open cgroup of slot %s/%s: %w", b.id, name, err)
+		return nil, err
 	}
+	s := &slot{group: group}
 	defer func() {
 		for _, f := range procs {
 			err = errors.Join(err, f.Close())

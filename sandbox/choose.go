@@ -10,24 +10,24 @@ import (
 	"github.com/soulbox/soulbox/images"
 )
 
-// recipe finds what runs r and checks that it can and may.
-func (e *Engine) recipe(r Request, rules *Rules) (*images.Recipe, *Error) {
+// recipe finds what runs r, and in what, and checks that it can and may.
+func (e *Engine) recipe(r Request, rules *Rules) (*images.Recipe, Runtime, *Error) {
 	recipe, bad := e.language(&r)
 	if bad != nil {
-		return nil, bad
+		return nil, nil, bad
 	}
-	if name := e.o.Runtime.Info().Name; r.Runtime != "" && r.Runtime != name {
-		return nil, &Error{Op: "sandbox.Start", Kind: KindInvalid, Reason: "UNKNOWN_RUNTIME", Field: "runtime",
-			Msg: fmt.Sprintf("no runtime %q here; this daemon has %q", r.Runtime, name)}
+	rt, bad := e.chosen("sandbox.Start", r.Runtime)
+	if bad != nil {
+		return nil, nil, bad
 	}
-	if err := rules.Allow(recipe.Name, e.o.Runtime.Info().Name); err != nil {
-		return nil, err
+	if err := rules.Allow(recipe.Name, rt.Info().Name); err != nil {
+		return nil, nil, err
 	}
 	if missing := e.langs.missing(recipe); len(missing) > 0 {
-		return nil, &Error{Op: "sandbox.Start", Kind: KindUnavailable, Reason: "LANGUAGE_NOT_INSTALLED", Field: "language",
+		return nil, nil, &Error{Op: "sandbox.Start", Kind: KindUnavailable, Reason: "LANGUAGE_NOT_INSTALLED", Field: "language",
 			Msg: fmt.Sprintf("%s is not installed on this host (missing %v): %s", recipe.Title, missing, images.InstallCommand(recipe.Packages))}
 	}
-	return recipe, nil
+	return recipe, rt, nil
 }
 
 // language finds the recipe that r names or, with [images.Auto], that its program is for.

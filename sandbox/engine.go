@@ -24,7 +24,8 @@ const DefaultTenant = "default"
 // Options configure [New]. Fields without a default must be set.
 type Options struct {
 	Version string
-	Runtime Runtime
+	Runtime Runtime   // the default one
+	Others  []Runtime // that requests can name beside it
 	Journal Journal
 	Cgroups *cgroups.Tree
 	IDs     *IDPool
@@ -177,14 +178,14 @@ func (e *Engine) Start(ctx context.Context, r Request) (_ Handle, err error) {
 		return nil, err
 	}
 	rules := e.rules(r.Client)
-	recipe, bad := e.recipe(r, &rules)
+	recipe, rt, bad := e.recipe(r, &rules)
 	if bad != nil {
 		return nil, bad
 	}
 	if _, err := e.plan(r, recipe, rules.Max, Limits{}); err != nil { // what is wrong with the request is said now
 		return nil, err
 	}
-	a, known, err := e.register(ctx, r, recipe, &rules)
+	a, known, err := e.register(ctx, r, recipe, rt, &rules)
 	if err != nil {
 		return nil, err
 	}
@@ -246,11 +247,11 @@ func (e *Engine) launch(fn func(context.Context), a *active) bool {
 }
 
 // register makes the record of a new execution, or finds the one that r's request id leads to.
-func (e *Engine) register(ctx context.Context, r Request, recipe *images.Recipe, rules *Rules) (*active, Handle, error) {
+func (e *Engine) register(ctx context.Context, r Request, recipe *images.Recipe, rt Runtime, rules *Rules) (*active, Handle, error) {
 	effective, clamped := rules.resolve(r.Limits, fromImages(recipe.Limits))
-	a := &active{request: r, most: rules.Max, log: &eventLog{}, done: make(chan struct{}), admitted: make(chan struct{}), stop: func() {}, x: Execution{
+	a := &active{request: r, runtime: rt, most: rules.Max, log: &eventLog{}, done: make(chan struct{}), admitted: make(chan struct{}), stop: func() {}, x: Execution{
 		ID: NewID(), Tenant: r.Tenant, Client: r.Client, RequestID: r.RequestID, BodyHash: BodyHash(&r),
-		Language: recipe.Name, Runtime: e.o.Runtime.Info().Name, State: StateQueued, Limits: effective, Clamped: clamped,
+		Language: recipe.Name, Runtime: rt.Info().Name, State: StateQueued, Limits: effective, Clamped: clamped,
 		Unenforced: e.unenforced(effective), CreatedAt: time.Now().UTC(),
 	}}
 	for {
@@ -387,8 +388,12 @@ func (e *Engine) Languages(ctx context.Context) ([]Language, error) { return e.l
 // Info describes the engine.
 func (e *Engine) Info(context.Context) (SystemInfo, error) {
 	s := e.admit.Stats()
+	var runtimes []RuntimeInfo
+	for _, rt := range e.runtimes() {
+		runtimes = append(runtimes, rt.Info())
+	}
 	return SystemInfo{
-		Version: e.o.Version, Runtimes: []RuntimeInfo{e.o.Runtime.Info()}, Features: e.o.Features, Warnings: e.o.Warnings,
+		Version: e.o.Version, Runtimes: runtimes, Features: e.o.Features, Warnings: e.o.Warnings,
 		Policy: e.rules("").Max, Queued: s.Queued, Running: s.Running, MaxQueue: s.MaxQueue, MaxBoxes: s.MaxRunning,
 		Memory: s.Memory, MemoryUse: s.MemoryUse, Goroutines: runtime.NumGoroutine(),
 	}, nil

@@ -94,7 +94,7 @@ func (e *Engine) execute(ctx context.Context, a *active, recipe *images.Recipe) 
 	if err != nil {
 		return nil, err
 	}
-	spec := boxSpec{memory: limits.Memory, processes: limits.Processes + 4, recipe: recipe}
+	spec := boxSpec{runtime: a.runtime, memory: limits.Memory, processes: limits.Processes + 4, recipe: recipe}
 	if plan.Compile != nil {
 		spec.memory, spec.processes = max(spec.memory, compile.Memory), max(spec.processes, compile.Processes+4)
 	}

@@ -1,5 +1,7 @@
 package sandbox
 
+import "github.com/soulbox/soulbox/cgroups"
+
 // Language is what this host can run of one recipe.
 type Language struct {
 	Name       string
@@ -65,4 +67,10 @@ type RuntimeInfo struct {
 	Rootless bool
 	Enforced []LimitName // limits that the kernel keeps for the whole process tree; others are kept by rlimits and polling
 	Features []Feature
+
+	// OneGroup says that the host's cgroups see each sandbox as one: its slots are bounded and counted within it, by its
+	// agent, which kills a slot that holds more memory than it may. The host's limits are Overhead above the sandbox's: a
+	// program that outruns the agent ends its sandbox there.
+	OneGroup bool
+	Overhead cgroups.Limits // what the runtime itself may use for one sandbox
 }

@@ -145,7 +145,7 @@ func (l *living) keep(ctx context.Context) {
 	agentGone := make(chan error, 1)
 	helpers.Go(func() { agentGone <- l.box.agent.Wait(ctx) })
 	helpers.Go(func() { l.watchDisk(ctx) })
-	if !l.s.e.o.Cgroups.Enforced().Memory {
+	if !l.kept().Memory {
 		helpers.Go(func() { l.watchMemory(ctx) })
 	}
 	for ctx.Err() == nil {
@@ -217,7 +217,7 @@ func (l *living) thawToDie(ctx context.Context) error {
 	l.mu.Lock()
 	frozen := l.frozen
 	l.mu.Unlock()
-	if !frozen || !l.s.e.o.Cgroups.Enforced().Freeze {
+	if !frozen || !l.kept().Freeze {
 		return nil
 	}
 	// Nothing of it is to run on: what is thawed has been killed before.
@@ -380,7 +380,7 @@ func (l *living) tryFreeze(ctx context.Context, on bool) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), freezeTime)
 	defer cancel()
 	switch group := l.box.cg.User(); {
-	case !l.s.e.o.Cgroups.Enforced().Freeze:
+	case !l.kept().Freeze:
 		// Every process sees this, and one that the session starts meanwhile runs on.
 		signal := syscall.SIGCONT
 		if on {
@@ -393,6 +393,9 @@ func (l *living) tryFreeze(ctx context.Context, on bool) error {
 		return group.Thaw(ctx)
 	}
 }
+
+// kept is [Engine.kept] of its runtime.
+func (l *living) kept() cgroups.Enforced { return l.s.e.kept(l.box.rt) }
 
 // sessionStats reads the counters of the session's own group: only there cgroup v1 counts who was killed for memory.
 func (l *living) sessionStats() (cgroups.Stats, error) { return l.box.cg.SlotStats(sessionSlot) }
@@ -419,7 +422,7 @@ func (l *living) stats(ctx context.Context) (Stats, error) {
 	l.mu.Lock()
 	out := Stats{At: time.Now().UTC(), MemoryLimit: rec.Limits.Memory, ProcessLimit: rec.Limits.Processes, Disk: l.disk, DiskLimit: rec.Limits.Disk}
 	l.mu.Unlock()
-	has := l.s.e.o.Cgroups.Enforced()
+	has := l.kept()
 	var st, session cgroups.Stats
 	if has.Memory || has.CPUTime || has.Pids {
 		var err, err2 error

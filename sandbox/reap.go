@@ -17,13 +17,9 @@ import (
 // state directory, left: containers, cgroups, mounts, directories, ids. Executions end with their daemon; what was
 // adopted lives on.
 func (e *Engine) reap(ctx context.Context, adopted []adoptedBox) error {
-	ids, err := e.o.Runtime.List(ctx)
-	if err != nil {
-		return fmt.Errorf("reap: %w", err)
-	}
 	var boxes []BoxRecord
-	err = e.o.Journal.Boxes(ctx, func(b BoxRecord) error {
-		boxes, ids = append(boxes, b), append(ids, b.ID)
+	err := e.o.Journal.Boxes(ctx, func(b BoxRecord) error {
+		boxes = append(boxes, b)
 		return nil
 	})
 	if err != nil {
@@ -35,15 +31,10 @@ func (e *Engine) reap(ctx context.Context, adopted []adoptedBox) error {
 		keep[a.box.id] = true
 		blocks = append(blocks, a.box.block)
 	}
-	slices.Sort(ids)
-	for _, id := range slices.Compact(ids) {
-		if keep[id] {
-			continue
+	for _, rt := range e.runtimes() {
+		if err := e.reapRuntime(ctx, rt, boxes, keep); err != nil {
+			return err
 		}
-		if err := e.o.Runtime.Destroy(ctx, id); err != nil {
-			return fmt.Errorf("reap sandbox %s: %w", id, err)
-		}
-		e.log.Info("reaped a sandbox of an earlier daemon", "id", id)
 	}
 	if err := e.reapCgroups(ctx, keep); err != nil {
 		return err
@@ -61,6 +52,30 @@ func (e *Engine) reap(ctx context.Context, adopted []adoptedBox) error {
 	}
 	if err := e.o.IDs.Reset(blocks...); err != nil {
 		return fmt.Errorf("reap ids: %w", err)
+	}
+	return nil
+}
+
+// reapRuntime ends what rt has, and what the journal says that it had.
+func (e *Engine) reapRuntime(ctx context.Context, rt Runtime, boxes []BoxRecord, keep map[ID]bool) error {
+	ids, err := rt.List(ctx)
+	if err != nil {
+		return fmt.Errorf("reap: %w", err)
+	}
+	for _, b := range boxes {
+		if b.Runtime == rt.Info().Name {
+			ids = append(ids, b.ID)
+		}
+	}
+	slices.Sort(ids)
+	for _, id := range slices.Compact(ids) {
+		if keep[id] {
+			continue
+		}
+		if err := rt.Destroy(ctx, id); err != nil {
+			return fmt.Errorf("reap sandbox %s: %w", id, err)
+		}
+		e.log.Info("reaped a sandbox of an earlier daemon", "id", id, "runtime", rt.Info().Name)
 	}
 	return nil
 }

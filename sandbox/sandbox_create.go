@@ -52,10 +52,12 @@ func (s *Sandboxes) record(r CreateSandbox) (Sandbox, error) {
 		names := append([]string{hostImage}, slices.Sorted(maps.Keys(s.o.Images))...)
 		return Sandbox{}, &Error{Op: op, Kind: KindInvalid, Reason: "UNKNOWN_IMAGE", Field: "image", Msg: fmt.Sprintf("no image %q here; there are %s", image, strings.Join(names, ", "))}
 	}
-	rules, name := s.e.rules(r.Client), s.e.o.Runtime.Info().Name
-	if r.Runtime != "" && r.Runtime != name {
-		return Sandbox{}, &Error{Op: op, Kind: KindInvalid, Reason: "UNKNOWN_RUNTIME", Field: "runtime", Msg: fmt.Sprintf("no runtime %q here; this daemon has %q", r.Runtime, name)}
+	rules := s.e.rules(r.Client)
+	rt, bad := s.e.chosen(op, r.Runtime)
+	if bad != nil {
+		return Sandbox{}, bad
 	}
+	name := rt.Info().Name
 	if rules.Runtimes != nil && !slices.Contains(rules.Runtimes, name) {
 		return Sandbox{}, &Error{Op: op, Kind: KindDenied, Reason: "RUNTIME_NOT_ALLOWED", Field: "runtime", Msg: fmt.Sprintf("the operator does not allow %q for this key", name)}
 	}

@@ -47,7 +47,7 @@ func (s *Sandboxes) SetLimits(ctx context.Context, tenant string, id ID, want Sa
 	if want.OpenFiles > 0 {
 		return Sandbox{}, invalid("LIMIT_FIXED", "limits.openFiles", "cannot be changed once the sandbox runs")
 	}
-	if want.Processes > 0 && !s.e.o.Cgroups.Enforced().Pids { // an rlimit keeps it, which each process was born with
+	if want.Processes > 0 && !l.kept().Pids { // an rlimit keeps it, which each process was born with
 		return Sandbox{}, invalid("LIMIT_FIXED", "limits.processes", "cannot be changed on this host, where no cgroup counts processes")
 	}
 	return l.change(ctx, op, func(rec *Sandbox) (func() error, error) {
@@ -68,7 +68,11 @@ func (s *Sandboxes) SetLimits(ctx context.Context, tenant string, id ID, want Sa
 
 // resize sets the limits of the sandbox's groups and of the session's among them.
 func (l *living) resize(limits SandboxLimits) error {
-	return errors.Join(l.box.cg.Resize(sessionGroup(limits)), l.box.cg.ResizeSlot(sessionSlot, sessionGroup(limits)))
+	err := l.box.cg.Resize(onHost(l.box.rt, sessionGroup(limits)))
+	if l.box.rt.Info().OneGroup {
+		return err
+	}
+	return errors.Join(err, l.box.cg.ResizeSlot(sessionSlot, sessionGroup(limits)))
 }
 
 // Pause stops all processes of a sandbox, in memory. Its time does not count while it is paused.

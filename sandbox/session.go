@@ -23,7 +23,11 @@ const sessionSearch = "/usr/local/sbin:" + images.SearchPath + ":/usr/sbin:/sbin
 
 // openSession opens the box of a sandbox that lives on, with its session. When it fails nothing is left.
 func (e *Engine) openSession(ctx context.Context, rec *Sandbox) (_ *box, err error) {
-	b, err := e.openBox(ctx, boxSpec{memory: rec.Limits.Memory, processes: rec.Limits.Processes + 1, sandbox: rec})
+	rt, ok := e.runtime(rec.Runtime)
+	if !ok {
+		return nil, fmt.Errorf("open sandbox %s: no runtime %q", rec.ID, rec.Runtime)
+	}
+	b, err := e.openBox(ctx, boxSpec{runtime: rt, memory: rec.Limits.Memory, processes: rec.Limits.Processes + 1, sandbox: rec})
 	if err != nil {
 		return nil, err
 	}
@@ -32,16 +36,9 @@ func (e *Engine) openSession(ctx context.Context, rec *Sandbox) (_ *box, err err
 			err = errors.Join(err, b.close(ctx))
 		}
 	}()
-	group, err := b.cg.Slot(sessionSlot)
+	_, procs, err := b.slotGroup(sessionSlot, sessionGroup(rec.Limits))
 	if err != nil {
-		return nil, fmt.Errorf("make cgroup of session %s: %w", b.id, err)
-	}
-	if err := group.Set(sessionGroup(rec.Limits)); err != nil {
-		return nil, fmt.Errorf("limit session %s: %w", b.id, err)
-	}
-	procs, err := group.Procs()
-	if err != nil {
-		return nil, fmt.Errorf("open cgroup of session %s: %w", b.id, err)
+		return nil, err
 	}
 	defer func() {
 		for _, f := range procs {
@@ -51,7 +48,7 @@ func (e *Engine) openSession(ctx context.Context, rec *Sandbox) (_ *box, err err
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	e.countSlot(b)
-	return b, b.agent.OpenSession(ctx, e.sessionSpec(rec), procs)
+	return b, b.agent.OpenSession(ctx, e.sessionSpec(rt, rec), procs)
 }
 
 // sessionGroup is the limit of a session's cgroup: one process more than the programs may have, the launcher.
@@ -59,7 +56,7 @@ func sessionGroup(l SandboxLimits) cgroups.Limits {
 	return cgroups.Limits{Memory: l.Memory, Pids: l.Processes + 1}
 }
 
-func (e *Engine) sessionSpec(rec *Sandbox) client.SessionSpec {
+func (e *Engine) sessionSpec(rt Runtime, rec *Sandbox) client.SessionSpec {
 	env := map[string]string{"PATH": sessionSearch, "LANG": "C.UTF-8"}
 	for k, v := range rec.Env {
 		env[k] = v
@@ -75,7 +72,7 @@ func (e *Engine) sessionSpec(rec *Sandbox) client.SessionSpec {
 			{Resource: unix.RLIMIT_CORE},
 		},
 	}
-	if !e.o.Cgroups.Enforced().Pids {
+	if !e.kept(rt).Pids {
 		n := uint64(rec.Limits.Processes)
 		spec.Rlimits = append(spec.Rlimits, client.Rlimit{Resource: unix.RLIMIT_NPROC, Soft: n, Hard: n})
 	}
@@ -95,13 +92,17 @@ const adoptTime = 5 * time.Second
 // adoptSession takes over the box of a sandbox that an earlier daemon of this supervisor opened. An error means that it
 // does not live any more, or not well enough.
 func (e *Engine) adoptSession(ctx context.Context, record BoxRecord) (_ *box, err error) {
+	rt, ok := e.runtime(record.Runtime)
+	if !ok {
+		return nil, fmt.Errorf("adopt sandbox %s: no runtime %q", record.ID, record.Runtime)
+	}
 	dir := e.boxDir(record.ID)
 	channel, err := os.OpenFile(filepath.Join(dir, "soul"), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, fmt.Errorf("adopt sandbox %s: %w", record.ID, err)
 	}
 	defer channel.Close()
-	b := &box{id: record.ID, block: Block{Index: record.Block}}
+	b := &box{id: record.ID, rt: rt, block: Block{Index: record.Block}}
 	if b.cg, err = e.o.Cgroups.LoadBox(string(b.id)); err != nil {
 		return nil, fmt.Errorf("adopt sandbox %s: %w", b.id, err)
 	}
@@ -119,7 +120,7 @@ func (e *Engine) adoptSession(ctx context.Context, record BoxRecord) (_ *box, er
 	b.undo.add(b.cg.Remove)
 	b.undo.add(func(context.Context) error { return removeBoxDir(dir) })
 	b.undo.add(func(context.Context) error { return removeRoot(e.sandboxDir(b.id), e.rootDir(b.id)) })
-	b.undo.add(func(ctx context.Context) error { return e.o.Runtime.Destroy(ctx, b.id) })
+	b.undo.add(func(ctx context.Context) error { return b.rt.Destroy(ctx, b.id) })
 	b.undo.add(func(context.Context) error { return b.agent.Close() })
 	e.countSlot(b)
 	return b, nil

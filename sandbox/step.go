@@ -51,13 +51,13 @@ func (e *Engine) step(ctx context.Context, a *active, b *box, spec stepSpec) (*s
 		return nil, nil, err
 	}
 	out := &Step{}
-	has := e.o.Cgroups.Enforced()
+	has := e.kept(b.rt)
 	w := newWatch(s, spec.limits, has.CPUTime)
 	emit := func(ev client.Event) {
 		if ev.Started {
 			w.begin()
 		}
-		e.emit(a, s, spec.compile, out, ev)
+		e.emit(a, s, has, spec.compile, out, ev)
 	}
 	run, abandon := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer abandon(nil)
@@ -73,7 +73,7 @@ func (e *Engine) step(ctx context.Context, a *active, b *box, spec stepSpec) (*s
 		msg := "soulbox: cannot start the program: " + exit.StartError() + "\n"
 		emit(client.Event{Stderr: []byte(msg)[:min(int64(len(msg)), spec.limits.Output)]})
 	}
-	stats, err := s.group.Stats()
+	stats, err := s.stats()
 	if err != nil {
 		return nil, nil, fmt.Errorf("read usage of sandbox %s: %w", b.id, err)
 	}
@@ -100,7 +100,7 @@ func (e *Engine) filledSlot(ctx context.Context, b *box, spec stepSpec) (*slot, 
 }
 
 // emit keeps output and passes it on.
-func (e *Engine) emit(a *active, s *slot, compile bool, out *Step, ev client.Event) {
+func (e *Engine) emit(a *active, s *slot, has cgroups.Enforced, compile bool, out *Step, ev client.Event) {
 	if len(ev.Stdout) > 0 {
 		out.Stdout = append(out.Stdout, ev.Stdout...)
 		a.log.append(Event{Kind: EventStdout, Data: ev.Stdout, Compile: compile})
@@ -113,8 +113,7 @@ func (e *Engine) emit(a *active, s *slot, compile bool, out *Step, ev client.Eve
 		return
 	}
 	u := Usage{Wall: ev.Usage.Wall, User: ev.Usage.User, System: ev.Usage.System, PeakMemory: ev.Usage.Memory}
-	has := e.o.Cgroups.Enforced()
-	if st, err := s.group.Stats(); err == nil {
+	if st, err := s.stats(); err == nil {
 		if has.CPUTime {
 			u.User, u.System = st.CPUUser, st.CPUSystem
 		}
@@ -269,7 +268,7 @@ func (w *watch) untilKill(ctx context.Context) bool {
 			w.deadline = true
 			return true
 		case <-poll:
-			st, err := w.slot.group.Stats()
+			st, err := w.slot.stats()
 			if err == nil && st.CPUTotal >= w.cpu {
 				w.cpuExceeded = true
 				return true

@@ -257,7 +257,7 @@ func testInfo(t *testing.T, d *daemon) {
 		Policy   struct{ MemoryBytes string }
 		MaxQueue int
 	}](t, d.get(t, "/v1/system/info"))
-	if info.Version == "" || len(info.Runtimes) != 1 || info.Runtimes[0].Name != "runc" || info.Policy.MemoryBytes != "536870912" || info.MaxQueue != 1000 {
+	if info.Version == "" || len(info.Runtimes) != 2 || info.Runtimes[0].Name != "runc" || info.Runtimes[1].Name != "runsc" || info.Policy.MemoryBytes != "536870912" || info.MaxQueue != 1000 {
 		t.Errorf("got %+v", info)
 	}
 	for _, w := range info.Warnings {

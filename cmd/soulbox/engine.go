@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -19,17 +18,14 @@ import (
 	"github.com/soulbox/soulbox/rpc/metrics"
 	"github.com/soulbox/soulbox/sandbox"
 	"github.com/soulbox/soulbox/sandbox/assets"
-	"github.com/soulbox/soulbox/sandbox/runc"
 	"github.com/soulbox/soulbox/sandbox/wide"
 	"github.com/soulbox/soulbox/store"
 )
 
-// runtimeName is the one runtime of this build.
-const runtimeName = "runc"
-
 // engineConfig is what a command decides about the engine in it.
 type engineConfig struct {
 	cacheDir     string
+	runtime      string // that sandboxes live in where nobody says; empty: runc
 	languagesDir string // of the operator's recipes; empty: none
 	maxQueue     int
 	maxRunning   int
@@ -90,7 +86,7 @@ func openEngine(ctx context.Context, s *wide.Session, c engineConfig) (_ *engine
 	if err != nil {
 		return nil, err
 	}
-	rt, err := c.openRuntime(ctx, s, tree)
+	rt, err := c.openRunc(ctx, s, tree)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +100,10 @@ func openEngine(ctx context.Context, s *wide.Session, c engineConfig) (_ *engine
 	if o.AgentFilter, err = rt.Compile(ctx, "agent"); err != nil {
 		return nil, err
 	}
-	o.Runtime, o.Journal, o.Cgroups, o.Warnings, o.Observer = rt, journal, tree, e.warnings, e.metrics
+	if o.Runtime, o.Others, err = c.runtimes(s, tree, rt); err != nil {
+		return nil, err
+	}
+	o.Journal, o.Cgroups, o.Warnings, o.Observer = journal, tree, e.warnings, e.metrics
 	o.Sandboxes.Journal = journal
 	if e.Engine, err = sandbox.New(ctx, o); err != nil {
 		return nil, err
@@ -150,27 +149,6 @@ func (e *engine) closeParts() error {
 	}
 	e.onClose = nil
 	return errors.Join(errs...)
-}
-
-func (c engineConfig) openRuntime(ctx context.Context, s *wide.Session, tree *cgroups.Tree) (*runc.Runtime, error) {
-	helper, err := assets.Open("helper")
-	if err != nil {
-		return nil, err
-	}
-	has := tree.Enforced()
-	enforced := []sandbox.LimitName{sandbox.LimitWallTime, sandbox.LimitOpenFiles, sandbox.LimitFileSize, sandbox.LimitDisk, sandbox.LimitInodes, sandbox.LimitOutput}
-	for name, ok := range map[sandbox.LimitName]bool{sandbox.LimitMemory: has.Memory, sandbox.LimitProcesses: has.Pids, sandbox.LimitCPUTime: has.CPUTime} {
-		if ok {
-			enforced = append(enforced, name)
-		}
-	}
-	return runc.New(ctx, runc.Options{Helper: helper, Dir: filepath.Join(s.RunDir, "runc"), NoCgroups: tree.Mode() == cgroups.ModeNone,
-		Rootless: s.UID != 0, Enforced: enforced,
-		// What runs cannot be ended in order. It ends with this process, or when the supervisor has started it again.
-		Lost: func(err error) {
-			c.log.Error("the daemon ends with its helper", "err", err)
-			os.Exit(c.lost)
-		}})
 }
 
 // engineOptions fills in what depends on the session and the configuration alone.

@@ -77,7 +77,7 @@ func languagesOf(e *config.Effective, uid int) string {
 // configInput is what a configuration of the user uid is put together from beside flags. file is the one that was named;
 // without one it is the one that the environment names, or the default one, which may be absent.
 func configInput(uid int, file string) config.Input {
-	in := config.Input{Path: file, Explicit: true, Env: os.LookupEnv, Defaults: userDefaults(uid), Runtimes: []string{runtimeName},
+	in := config.Input{Path: file, Explicit: true, Env: os.LookupEnv, Defaults: userDefaults(uid), Runtimes: runtimeNames(),
 		Languages: func(e *config.Effective) ([]string, error) {
 			catalog, err := images.LoadDir(languagesOf(e, uid))
 			if err != nil {

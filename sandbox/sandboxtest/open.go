@@ -13,7 +13,11 @@ import (
 	"github.com/soulbox/soulbox/sandbox"
 	"github.com/soulbox/soulbox/sandbox/assets"
 	"github.com/soulbox/soulbox/sandbox/runc"
+	"github.com/soulbox/soulbox/sandbox/runsc"
 )
+
+// runtimeVariable names the runtime whose turn it is: the default of every engine under test.
+const runtimeVariable = "SOULBOX_TEST_RUNTIME"
 
 // Parts are an engine under test and what it stands on.
 type Parts struct {
@@ -50,9 +54,14 @@ func Open(t testing.TB, change func(*sandbox.Options)) *Parts {
 	if err != nil {
 		t.Fatal(err)
 	}
+	gvisor, err := runsc.New(runsc.Options{Dir: filepath.Join(s.RunDir, "runsc"), Cgroups: tree, Rootless: s.UID != 0,
+		Binary: func() (string, error) { return assets.Install(assets.Runsc, cacheDir(s.StateDir)) }})
+	if err != nil {
+		t.Fatal(err)
+	}
 	p := &Parts{Journal: NewJournal(), Cgroups: tree, RunDir: s.RunDir, StateDir: s.StateDir}
 	o := sandbox.Options{
-		Version: "test", Runtime: rt, Journal: p.Journal, Cgroups: tree, Catalog: catalog,
+		Version: "test", Runtime: rt, Others: []sandbox.Runtime{gvisor}, Journal: p.Journal, Cgroups: tree, Catalog: catalog,
 		IDs:    sandbox.NewIDPool(s.Lock, sandbox.Blocks(s.Range.Count)),
 		Host:   images.HostOptions{Languages: catalog.Names()},
 		RunDir: s.RunDir, StateDir: s.StateDir, CacheDir: cacheDir(s.StateDir), Assets: assets.Open,
@@ -68,6 +77,9 @@ func Open(t testing.TB, change func(*sandbox.Options)) *Parts {
 	}
 	if o.AgentFilter, err = rt.Compile(ctx, "agent"); err != nil {
 		t.Fatal(err)
+	}
+	if os.Getenv(runtimeVariable) == runsc.Name {
+		o.Runtime, o.Others = gvisor, []sandbox.Runtime{rt}
 	}
 	if change != nil {
 		change(&o)

@@ -14,6 +14,7 @@ type Config struct {
 	StateDir     string
 	CacheDir     string
 	LanguagesDir string // empty: none
+	Runtime      string
 	Strict       bool
 	Drain        time.Duration
 	MaxQueue     int

@@ -49,7 +49,7 @@ func load(t testing.TB, in Input) *Effective {
 
 func TestDefaults(t *testing.T) {
 	e := load(t, Input{Defaults: map[string]string{"state_dir": "/s", "cache_dir": "/c"}})
-	want := Config{Listen: "127.0.0.1:4444", StateDir: "/s", CacheDir: "/c", Drain: 10 * time.Second, MaxQueue: 1000, MaxSandboxes: 256, DiskFloor: 512 << 20,
+	want := Config{Listen: "127.0.0.1:4444", StateDir: "/s", CacheDir: "/c", Drain: 10 * time.Second, MaxQueue: 1000, MaxSandboxes: 256, DiskFloor: 512 << 20, Runtime: "runc",
 		LogFormat: "text", Policy: sandbox.Policy{Keys: map[string]sandbox.KeyPolicy{}, Max: sandbox.Limits{WallTime: 10 * time.Minute, CPUTime: 10 * time.Minute,
 			Memory: 4 << 30, Processes: 1024, OpenFiles: 4096, FileSize: 1 << 30, Disk: 1 << 30, Inodes: 100_000, Output: 32 << 20},
 			Sandboxes: sandbox.SandboxPolicy{Timeout: time.Hour, Default: sandbox.DefaultSandboxLimits(),
@@ -104,6 +104,7 @@ state_dir = "/s"
 cache_dir = "/c"
 socket = "none"
 languages_dir = ""
+runtime = "runsc"
 strict = true
 drain = "1m30s"
 max_queue = 1

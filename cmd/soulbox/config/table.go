@@ -24,6 +24,8 @@ func Settings() []Setting[Config] {
 			Help: "`DIR` for what can be made again; shared by daemons"},
 		{Key: "languages_dir", Flag: "languages-dir", Unset: "`/etc/soulbox/languages.d` for root, else `$XDG_CONFIG_HOME/soulbox/languages.d`, if it is there",
 			Value: optional(func(c *Config) *string { return &c.LanguagesDir }), Help: "`DIR` with more languages, a file NAME.toml each; see docs/languages.md"},
+		{Key: "runtime", Flag: "runtime", Default: "runc", Value: choice(func(c *Config) *string { return &c.Runtime }, "runc", "runsc"),
+			Help: "`RUNTIME` of sandboxes for which nobody names one"},
 		{Key: "strict", Flag: "strict", Default: "false", Value: boolean(func(c *Config) *bool { return &c.Strict }),
 			Help: "refuse to start when a limit cannot be enforced or isolation is weakened"},
 		{Key: "drain", Flag: "drain", Default: "10s", Live: true, Value: duration(func(c *Config) *time.Duration { return &c.Drain }, time.Millisecond),
