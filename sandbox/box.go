@@ -141,6 +141,13 @@ func (e *Engine) closeRecord(ctx context.Context, r BoxRecord) error {
 	return nil
 }
 
+// outOfMemory tells whether the kernel ended anything of the agent's group for its memory: with a runtime whose sandboxes are
+// one group, programs included.
+func (b *box) outOfMemory() bool {
+	st, err := b.cg.Agent().Stats()
+	return err == nil && st.OOMKills > 0
+}
+
 // close ends the sandbox and gives everything back. Closing twice is safe.
 func (b *box) close(ctx context.Context) error { return b.undo.run(ctx) }
 
@@ -259,8 +266,14 @@ func (b *box) slotGroup(name string, l cgroups.Limits) (*cgroups.Group, []*os.Fi
 	return group, procs, nil
 }
 
-// openSlot prepares a slot under limits. It is given back with its box.
-func (e *Engine) openSlot(ctx context.Context, b *box, name string, l Limits) (_ *slot, err error) {
+// room is what will be put into a slot beside what its program may hold.
+type room struct {
+	bytes, inodes int64
+	copyOf        *slot // whose work directory will be copied; nil: none
+}
+
+// openSlot prepares a slot under limits, with room for its files. It is given back with its box.
+func (e *Engine) openSlot(ctx context.Context, b *box, name string, l Limits, files room) (_ *slot, err error) {
 	// One process more than the program may have: the launcher.
 	group, procs, err := b.slotGroup(name, cgroups.Limits{Memory: l.Memory, Pids: l.Processes + 1})
 	if err != nil {
@@ -272,10 +285,15 @@ func (e *Engine) openSlot(ctx context.Context, b *box, name string, l Limits) (_
 			err = errors.Join(err, f.Close())
 		}
 	}()
-	s.Slot, err = b.agent.Prepare(ctx, client.SlotSpec{
+	spec := client.SlotSpec{
 		Hostname: "soulbox", UID: programUID, GID: programUID, LauncherID: launcherUID,
 		Filter: e.o.ProgramFilter, Hide: []string{images.SoulDir, images.SoulBinDir},
-	}, procs)
+		Disk: l.Disk + files.bytes, Inodes: l.Inodes + files.inodes, OwnGroup: b.rt.Info().OneGroup, Processes: l.Processes,
+	}
+	if files.copyOf != nil {
+		spec.CopyOf = files.copyOf.Slot
+	}
+	s.Slot, err = b.agent.Prepare(ctx, spec, procs)
 	if err != nil {
 		return nil, fmt.Errorf("slot %s/%s: %w", b.id, name, err)
 	}

@@ -252,7 +252,7 @@ func (e *Engine) register(ctx context.Context, r Request, recipe *images.Recipe,
 	a := &active{request: r, runtime: rt, most: rules.Max, log: &eventLog{}, done: make(chan struct{}), admitted: make(chan struct{}), stop: func() {}, x: Execution{
 		ID: NewID(), Tenant: r.Tenant, Client: r.Client, RequestID: r.RequestID, BodyHash: BodyHash(&r),
 		Language: recipe.Name, Runtime: rt.Info().Name, State: StateQueued, Limits: effective, Clamped: clamped,
-		Unenforced: e.unenforced(effective), CreatedAt: time.Now().UTC(),
+		Unenforced: e.unenforced(rt, effective), CreatedAt: time.Now().UTC(),
 	}}
 	for {
 		other := e.enter(a)
@@ -400,9 +400,12 @@ func (e *Engine) Info(context.Context) (SystemInfo, error) {
 }
 
 // unenforced lists the limits of l that no cgroup keeps here.
-func (e *Engine) unenforced(l Limits) []LimitName {
+func (e *Engine) unenforced(rt Runtime, l Limits) []LimitName {
 	var out []LimitName
 	has := e.o.Cgroups.Enforced()
+	if rt.Info().OneGroup { // in a group of its own kernel's
+		has.CPUTime, has.Pids = true, true
+	}
 	if !has.CPUTime && l.CPUTime > 0 {
 		out = append(out, LimitCPUTime)
 	}

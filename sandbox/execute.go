@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/soulbox/soulbox/images"
@@ -114,22 +115,23 @@ func (e *Engine) execute(ctx context.Context, a *active, recipe *images.Recipe) 
 	a.log.append(Event{Kind: EventStarted, Execution: &x})
 
 	files := requestFiles(a.request, plan.Entrypoint)
-	fill := func(ctx context.Context, s *slot) error { return s.WriteFiles(ctx, files) }
+	fill, room := func(ctx context.Context, s *slot) error { return s.WriteFiles(ctx, files) }, roomFor(files)
 	if plan.Compile != nil {
-		from, ok, err := e.compile(ctx, a, b, recipe, plan, compile, fill)
+		from, ok, err := e.compile(ctx, a, b, recipe, plan, compile, fill, room)
 		if err != nil || !ok {
 			return b, err
 		}
 		fill = func(ctx context.Context, s *slot) error {
 			return s.CopyFrom(ctx, from.Slot, maxCarried, maxCarriedFiles)
 		}
+		room.copyOf = from
 	}
-	return b, e.runStep(ctx, a, b, recipe, plan, limits, fill)
+	return b, e.runStep(ctx, a, b, recipe, plan, limits, fill, room)
 }
 
 // compile takes the compile step. ok is false when the program is not to be run.
-func (e *Engine) compile(ctx context.Context, a *active, b *box, recipe *images.Recipe, plan images.Plan, l Limits, fill fillFunc) (_ *slot, ok bool, err error) {
-	s, step, err := e.step(ctx, a, b, stepSpec{name: "compile", command: *plan.Compile, limits: l, fill: fill, compile: true, outOfMemory: recipe.OutOfMemory})
+func (e *Engine) compile(ctx context.Context, a *active, b *box, recipe *images.Recipe, plan images.Plan, l Limits, fill fillFunc, files room) (_ *slot, ok bool, err error) {
+	s, step, err := e.step(ctx, a, b, stepSpec{name: "compile", command: *plan.Compile, limits: l, fill: fill, room: files, compile: true, outOfMemory: recipe.OutOfMemory})
 	if err != nil {
 		return nil, false, err
 	}
@@ -148,13 +150,13 @@ func (e *Engine) compile(ctx context.Context, a *active, b *box, recipe *images.
 }
 
 // runStep takes the run step and reads the files asked for.
-func (e *Engine) runStep(ctx context.Context, a *active, b *box, recipe *images.Recipe, plan images.Plan, l Limits, fill fillFunc) error {
-	s, step, err := e.step(ctx, a, b, stepSpec{name: "run", command: *plan.Run, limits: l, stdin: a.request.Stdin, fill: fill, outOfMemory: recipe.OutOfMemory})
+func (e *Engine) runStep(ctx context.Context, a *active, b *box, recipe *images.Recipe, plan images.Plan, l Limits, fill fillFunc, files room) error {
+	s, step, err := e.step(ctx, a, b, stepSpec{name: "run", command: *plan.Run, limits: l, stdin: a.request.Stdin, fill: fill, room: files, outOfMemory: recipe.OutOfMemory})
 	if err != nil {
 		return err
 	}
 	var outputs []File
-	if len(a.request.Outputs) > 0 && step.Verdict != VerdictCancelled {
+	if s != nil && len(a.request.Outputs) > 0 && step.Verdict != VerdictCancelled {
 		bounded, cancel := context.WithTimeout(ctx, agentTime)
 		defer cancel()
 		read, err := s.ReadFiles(bounded, a.request.Outputs, maxOutputs)
@@ -203,6 +205,17 @@ func requestFiles(r Request, entrypoint string) []client.File {
 		files = append(files, client.File(f))
 	}
 	return files
+}
+
+// roomFor is what files take in a tmpfs, and at most with the directories that lead to them.
+func roomFor(files []client.File) room {
+	const page = 4096
+	var r room
+	for _, f := range files {
+		r.bytes += (int64(len(f.Content)) + page - 1) / page * page
+		r.inodes += int64(strings.Count(f.Path, "/")) + 1
+	}
+	return r
 }
 
 // compileLimits are the recipe's: a caller's limits are for the run step.

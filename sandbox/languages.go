@@ -63,14 +63,14 @@ func (l *languages) detect(ctx context.Context) {
 }
 
 func (l *languages) version(ctx context.Context, b *box, r *images.Recipe, limits Limits) (string, error) {
-	s, err := l.e.openSlot(ctx, b, "version-"+r.Name, limits)
+	s, err := l.e.openSlot(ctx, b, "version-"+r.Name, limits, room{})
 	if err != nil {
 		return "", err
 	}
 	var out bytes.Buffer
 	ctx, cancel := context.WithTimeout(ctx, limits.WallTime)
 	defer cancel()
-	cmd := command(stepSpec{command: *r.VersionCommand(l.programs(r)), limits: limits}, l.e.kept(b.rt))
+	cmd := command(stepSpec{command: *r.VersionCommand(l.programs(r)), limits: limits}, l.e.kept(b.rt), b.rt.Info().OneGroup)
 	if _, err := s.Run(ctx, cmd, func(ev client.Event) {
 		out.Write(ev.Stdout)
 		out.Write(ev.Stderr)

@@ -65,6 +65,7 @@ func (e *Engine) sessionSpec(rt Runtime, rec *Sandbox) client.SessionSpec {
 		Slot: client.SlotSpec{
 			Hostname: string(rec.ID), UID: programUID, GID: programUID, LauncherID: launcherUID,
 			Filter: e.o.SessionFilter, Hide: []string{images.SoulDir, images.SoulBinDir},
+			OwnGroup: rt.Info().OneGroup, Processes: rec.Limits.Processes,
 		},
 		Keep: sessionCapabilities(), Env: env, User: rec.User, Workdir: rec.Workdir,
 		Rlimits: []client.Rlimit{
@@ -72,7 +73,7 @@ func (e *Engine) sessionSpec(rt Runtime, rec *Sandbox) client.SessionSpec {
 			{Resource: unix.RLIMIT_CORE},
 		},
 	}
-	if !e.kept(rt).Pids {
+	if !e.kept(rt).Pids && !rt.Info().OneGroup {
 		n := uint64(rec.Limits.Processes)
 		spec.Rlimits = append(spec.Rlimits, client.Rlimit{Resource: unix.RLIMIT_NPROC, Soft: n, Hard: n})
 	}

@@ -40,11 +40,13 @@ type stepSpec struct {
 	limits      Limits
 	stdin       []byte
 	fill        fillFunc
+	room        room // for what fill puts there
 	compile     bool
 	outOfMemory func(exit int, sig syscall.Signal, stderrTail []byte) bool
 }
 
-// step runs one program in a slot of its own and judges what came of it. The slot stays open, for its files.
+// step runs one program in a slot of its own and judges what came of it. The slot stays open, for its files; it is nil when
+// the program took its sandbox with it.
 func (e *Engine) step(ctx context.Context, a *active, b *box, spec stepSpec) (*slot, *Step, error) {
 	s, err := e.filledSlot(ctx, b, spec)
 	if err != nil {
@@ -53,9 +55,11 @@ func (e *Engine) step(ctx context.Context, a *active, b *box, spec stepSpec) (*s
 	out := &Step{}
 	has := e.kept(b.rt)
 	w := newWatch(s, spec.limits, has.CPUTime)
+	var began time.Time
 	emit := func(ev client.Event) {
 		if ev.Started {
 			w.begin()
+			began = time.Now()
 		}
 		e.emit(a, s, has, spec.compile, out, ev)
 	}
@@ -64,8 +68,14 @@ func (e *Engine) step(ctx context.Context, a *active, b *box, spec stepSpec) (*s
 	w.start(ctx, func() {
 		abandon(fmt.Errorf("the agent of sandbox %s did not answer within %s of a kill", b.id, killTime))
 	})
-	exit, err := s.Run(run, command(spec, has), emit)
+	exit, err := s.Run(run, command(spec, has, b.rt.Info().OneGroup), emit)
 	w.stop()
+	if err != nil && b.outOfMemory() { // the whole sandbox went with its program
+		out.ExitCode = -1
+		out.Usage = Usage{Wall: time.Since(began), PeakMemory: spec.limits.Memory}
+		out.Verdict, out.LimitsHit = Judge(Facts{OOMKills: 1, Cancelled: ctx.Err() != nil})
+		return nil, out, nil
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("sandbox %s: %w", b.id, err)
 	}
@@ -79,7 +89,10 @@ func (e *Engine) step(ctx context.Context, a *active, b *box, spec stepSpec) (*s
 	}
 	fillStep(out, exit, stats, has)
 	facts := factsOf(exit, stats, w)
-	if !has.Pids { // the kernel does not tell who was refused a process; whoever had all it may have is taken to be
+	switch {
+	case b.rt.Info().OneGroup:
+		facts.PidsMax = exit.RefusedForks > 0
+	case !has.Pids: // the kernel does not tell who was refused a process; whoever had all it may have is taken to be
 		facts.PidsMax = exit.PeakProcesses >= spec.limits.Processes
 	}
 	facts.Cancelled = ctx.Err() != nil
@@ -92,7 +105,7 @@ func (e *Engine) step(ctx context.Context, a *active, b *box, spec stepSpec) (*s
 func (e *Engine) filledSlot(ctx context.Context, b *box, spec stepSpec) (*slot, error) {
 	ctx, cancel := context.WithTimeout(ctx, agentTime)
 	defer cancel()
-	s, err := e.openSlot(ctx, b, spec.name, spec.limits)
+	s, err := e.openSlot(ctx, b, spec.name, spec.limits, spec.room)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +138,7 @@ func (e *Engine) emit(a *active, s *slot, has cgroups.Enforced, compile bool, ou
 }
 
 // command adds to a recipe's command what keeps its limits, beside the cgroups.
-func command(spec stepSpec, has cgroups.Enforced) client.Command {
+func command(spec stepSpec, has cgroups.Enforced, ownGroup bool) client.Command {
 	l := spec.limits
 	c := client.Command{
 		Args: spec.command.Args, Env: spec.command.Env, Dir: spec.command.Dir, Stdin: spec.stdin,
@@ -140,7 +153,7 @@ func command(spec stepSpec, has cgroups.Enforced) client.Command {
 	// who counts the whole tree.
 	seconds := uint64(math.Ceil(l.CPUTime.Seconds())) + 1
 	c.Rlimits = append(c.Rlimits, client.Rlimit{Resource: unix.RLIMIT_CPU, Soft: seconds, Hard: seconds + 1})
-	if !has.Pids {
+	if !has.Pids && !ownGroup {
 		c.Rlimits = append(c.Rlimits, client.Rlimit{Resource: unix.RLIMIT_NPROC, Soft: uint64(l.Processes), Hard: uint64(l.Processes)})
 	}
 	if !has.Memory {

@@ -27,13 +27,17 @@ func TestCommand(t *testing.T) {
 			{Resource: unix.RLIMIT_NOFILE, Soft: 8, Hard: 8}, {Resource: unix.RLIMIT_FSIZE, Soft: 9, Hard: 9},
 			{Resource: unix.RLIMIT_STACK, Soft: stackBytes, Hard: stackBytes}, {Resource: unix.RLIMIT_CPU, Soft: 3, Hard: 4},
 		}}
-	if diff := cmp.Diff(want, command(spec, cgroups.Enforced{Memory: true, Pids: true, CPUTime: true})); diff != "" {
+	if diff := cmp.Diff(want, command(spec, cgroups.Enforced{Memory: true, Pids: true, CPUTime: true}, false)); diff != "" {
 		t.Errorf("with cgroups: command differs (-want +got):\n%s", diff)
 	}
 	want.Rlimits = append(want.Rlimits, client.Rlimit{Resource: unix.RLIMIT_NPROC, Soft: 7, Hard: 7})
 	want.PollMemory, want.PollCPU = 64, 1500*time.Millisecond
-	if diff := cmp.Diff(want, command(spec, cgroups.Enforced{})); diff != "" {
+	if diff := cmp.Diff(want, command(spec, cgroups.Enforced{}, false)); diff != "" {
 		t.Errorf("without cgroups: command differs (-want +got):\n%s", diff)
+	}
+	want.Rlimits = want.Rlimits[:len(want.Rlimits)-1]
+	if diff := cmp.Diff(want, command(spec, cgroups.Enforced{}, true)); diff != "" {
+		t.Errorf("with a group of its own kernel's: command differs (-want +got):\n%s", diff)
 	}
 }
 

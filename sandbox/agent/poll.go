@@ -29,10 +29,13 @@ type sample struct {
 	threads      int64         // of all processes but the launcher
 }
 
-// sample adds up the processes in the slot's /proc. The launcher counts for what it reaped, not for itself. A process
+// sample reads the slot's own cgroup, or adds up the processes in its /proc. The launcher counts for what it reaped, not for itself. A process
 // that vanishes meanwhile is left out; so are the dead whose parent ignores SIGCHLD, for whom the kernel keeps no
 // account.
 func (s *slot) sample(memory bool) (sample, error) {
+	if s.group != nil {
+		return s.group.sample()
+	}
 	var sum sample
 	d, err := openAt(s.proc, ".", unix.O_DIRECTORY)
 	if err != nil {

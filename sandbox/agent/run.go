@@ -202,6 +202,12 @@ func (r *run) supervise(ctx context.Context) *agentpb.End {
 	}
 	end.TreeUserNanos, end.TreeSystemNanos = int64(total.treeUser), int64(total.treeSystem)
 	end.PeakProcesses = int64(total.reaped) + 1 // those left, and the main one, which had just ended
+	if g := r.s.group; g != nil {
+		if now, err := g.sample(); err == nil {
+			end.TreeUserNanos, end.TreeSystemNanos = int64(now.user), int64(now.system)
+		}
+		end.PeakProcesses, end.RefusedForks = g.processes()
+	}
 	switch {
 	case r.started.errno != 0:
 		end.StartErrno, end.StartStep = int32(r.started.errno), r.started.label
@@ -308,7 +314,7 @@ func (r *run) look() bool {
 	if err != nil {
 		return false // the slot is dying
 	}
-	if disk, err := r.s.space(); err == nil {
+	if disk, err := r.s.space(); err == nil && r.s.group == nil { // which counts it
 		now.memory += max(disk.used-r.base.used, 0)
 	}
 	r.mu.Lock()

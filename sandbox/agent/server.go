@@ -44,6 +44,7 @@ type Server struct {
 	launcher string
 	reaper   *reaper
 	fds      *fdStore
+	groups   groups
 	closing  sync.WaitGroup // slots on their way out
 
 	mu       sync.Mutex

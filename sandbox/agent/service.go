@@ -30,16 +30,65 @@ func (s *service) Prepare(ctx context.Context, req *connect.Request[agentpb.Prep
 	if err != nil {
 		return nil, connect.NewError(connect.CodeInvalidArgument, err)
 	}
-	defer closeAll(cgroups)
+	defer func() { closeAll(cgroups) }()
+	if err := s.room(&m, req.Msg); err != nil {
+		return nil, rpcError(err)
+	}
 	if err := s.reserve(); err != nil {
 		return nil, connect.NewError(connect.CodeResourceExhausted, err)
 	}
-	sl, err := newSlot(ctx, s.reaper, s.Server.launcher, rand.Text(), m, cgroups)
+	sl, err := s.newSlot(ctx, m, req.Msg.GetOwnGroup(), &cgroups)
 	s.settle(sl)
 	if err != nil {
 		return nil, rpcError(err)
 	}
 	return connect.NewResponse(&agentpb.PrepareResponse{Slot: sl.id}), nil
+}
+
+// newSlot makes a slot, with a cgroup of its own when that is asked for, which is added to those that it joins.
+func (s *Server) newSlot(ctx context.Context, m prepareMessage, own *agentpb.OwnGroup, cgroups *[]*os.File) (*slot, error) {
+	id := rand.Text()
+	if own == nil {
+		return newSlot(ctx, s.reaper, s.launcher, id, m, nil, *cgroups)
+	}
+	g, err := s.groups.make(id, own.GetProcesses())
+	if err != nil {
+		return nil, err
+	}
+	procs, err := g.procs()
+	if err != nil {
+		return nil, errors.Join(err, g.remove())
+	}
+	*cgroups = append(*cgroups, procs)
+	m.cgroups = len(*cgroups)
+	return newSlot(ctx, s.reaper, s.launcher, id, m, g, *cgroups)
+}
+
+// ownInodes are what a launcher makes in a slot's tmpfs.
+const ownInodes = 4
+
+// room says how large the slot's tmpfs is.
+func (s *Server) room(m *prepareMessage, r *agentpb.PrepareRequest) error {
+	if r.GetDiskBytes() <= 0 || r.GetInodes() <= 0 {
+		return nil
+	}
+	m.size, m.inodes = uint64(roundUp(r.GetDiskBytes())), uint64(r.GetInodes()+ownInodes)
+	if r.GetCopyOf() == "" {
+		return nil
+	}
+	from, err := s.slot(r.GetCopyOf())
+	if err != nil {
+		return err
+	}
+	from.mu.Lock()
+	defer from.mu.Unlock()
+	held, err := from.space()
+	if err != nil {
+		return err
+	}
+	m.size += uint64(held.used)
+	m.inodes += uint64(held.inodesUsed)
+	return nil
 }
 
 // order returns what a launcher is told of a slot, and the descriptors of its cgroups, which are the caller's.

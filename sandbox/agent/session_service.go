@@ -3,7 +3,6 @@ package agent
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,9 +43,9 @@ func (s *sessionService) Open(ctx context.Context, req *connect.Request[agentpb.
 	if err != nil {
 		return nil, connect.NewError(connect.CodeInvalidArgument, err)
 	}
-	defer closeAll(cgroups)
+	defer func() { closeAll(cgroups) }()
 	m.session, m.keep = true, req.Msg.GetKeepCapabilities()
-	sl, err := newSlot(ctx, s.reaper, s.launcher, rand.Text(), m, cgroups)
+	sl, err := s.newSlot(ctx, m, req.Msg.GetSlot().GetOwnGroup(), &cgroups)
 	if err != nil {
 		return nil, rpcError(err)
 	}

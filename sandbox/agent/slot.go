@@ -26,6 +26,7 @@ type slot struct {
 	uid, gid int
 	launcher *launcher
 	work     *os.Root
+	group    *group   // in the agent's own kernel; nil where the host's cgroups know the slot
 	workDir  *os.File // the same directory, for statfs; of a session the slot's root
 	proc     *os.File // /proc of the slot's pid namespace
 
@@ -41,11 +42,11 @@ var (
 	errClosed = errors.New("the slot is closed")
 )
 
-// newSlot starts a launcher and has it make the slot.
-func newSlot(ctx context.Context, r *reaper, launcherPath, id string, m prepareMessage, cgroups []*os.File) (_ *slot, err error) {
-	s := &slot{id: id, uid: int(m.uid), gid: int(m.gid)}
+// newSlot starts a launcher and has it make the slot. It takes over own, also when it fails.
+func newSlot(ctx context.Context, r *reaper, launcherPath, id string, m prepareMessage, own *group, cgroups []*os.File) (_ *slot, err error) {
+	s := &slot{id: id, uid: int(m.uid), gid: int(m.gid), group: own}
 	if s.launcher, err = startLauncher(r, launcherPath); err != nil {
-		return nil, err
+		return nil, errors.Join(err, own.remove())
 	}
 	defer func() {
 		if err != nil {
@@ -117,7 +118,7 @@ func (s *slot) close() error {
 	if s.work != nil {
 		err = errors.Join(err, s.work.Close())
 	}
-	return err
+	return errors.Join(err, s.group.remove())
 }
 
 // space is what a file system holds and can hold.

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -39,7 +40,10 @@ const (
 	maxStrings = 2 << 20 // bytes of directory, arguments and environment
 	maxArgs    = 1 << 16 // arguments and environment entries
 	labelSize  = 64
-	reportSize = 128
+
+	plentyBytes  = 1 << 30 // of a slot's tmpfs, as long as only the agent writes to it
+	plentyInodes = 1 << 20
+	reportSize   = 128
 )
 
 // report is what a launcher says.
@@ -101,6 +105,7 @@ type prepareMessage struct {
 	filter               []byte
 	hostname             string
 	hides                []string
+	size, inodes         uint64 // of its tmpfs until a run sets them; 0: plenty
 	session              bool
 	keep                 uint64 // capabilities that stay in the bounding set
 }
@@ -133,8 +138,11 @@ func (m prepareMessage) encode(seq uint32) []byte {
 		flags = flagSession
 	}
 	for _, n := range []uint32{msgPrepare, seq, m.uid, m.gid, m.launcherID, uint32(m.cgroups), uint32(len(m.filter) / 8), uint32(len(m.hides)),
-		flags, uint32(m.keep), uint32(m.keep >> 32)} {
+		flags, uint32(m.keep), uint32(m.keep >> 32), 0} {
 		b = binary.NativeEndian.AppendUint32(b, n)
+	}
+	for _, n := range []uint64{cmp.Or(m.size, plentyBytes), cmp.Or(m.inodes, plentyInodes)} {
+		b = binary.NativeEndian.AppendUint64(b, n)
 	}
 	b = append(b, m.filter...)
 	for _, s := range append([]string{m.hostname}, m.hides...) {

@@ -23,7 +23,7 @@ func Overhead() cgroups.Limits {
 // which the sentry counts, and memory where the host's cgroup ends what passes it by more than the overhead.
 func enforced(has cgroups.Enforced) []sandbox.LimitName {
 	all := []sandbox.LimitName{sandbox.LimitWallTime, sandbox.LimitOpenFiles, sandbox.LimitFileSize, sandbox.LimitDisk,
-		sandbox.LimitInodes, sandbox.LimitOutput}
+		sandbox.LimitInodes, sandbox.LimitOutput, sandbox.LimitCPUTime, sandbox.LimitProcesses}
 	if has.Memory {
 		all = append(all, sandbox.LimitMemory)
 	}

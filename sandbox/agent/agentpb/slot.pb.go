@@ -37,7 +37,15 @@ type PrepareRequest struct {
 	// Absolute paths that are covered by an empty directory without permissions.
 	Hide []string `protobuf:"bytes,6,rep,name=hide,proto3" json:"hide,omitempty"`
 	// Names the cgroup.procs descriptors that were sent to fds.sock; empty when there are none.
-	Token         []byte `protobuf:"bytes,7,opt,name=token,proto3" json:"token,omitempty"`
+	Token []byte `protobuf:"bytes,7,opt,name=token,proto3" json:"token,omitempty"`
+	// What its tmpfs holds until Run sets that anew, bytes and files that are still to be written included; 0: plenty. A
+	// kernel that cannot change the size of a tmpfs leaves it at that.
+	DiskBytes int64 `protobuf:"varint,8,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"`
+	Inodes    int64 `protobuf:"varint,9,opt,name=inodes,proto3" json:"inodes,omitempty"`
+	// A slot whose work directory is to be copied: its tmpfs holds as much more.
+	CopyOf string `protobuf:"bytes,10,opt,name=copy_of,json=copyOf,proto3" json:"copy_of,omitempty"`
+	// The agent makes the slot's cgroup itself, in the kernel that it runs on: the host's sees the whole sandbox as one.
+	OwnGroup      *OwnGroup `protobuf:"bytes,11,opt,name=own_group,json=ownGroup,proto3" json:"own_group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -121,6 +129,80 @@ func (x *PrepareRequest) GetToken() []byte {
 	return nil
 }
 
+func (x *PrepareRequest) GetDiskBytes() int64 {
+	if x != nil {
+		return x.DiskBytes
+	}
+	return 0
+}
+
+func (x *PrepareRequest) GetInodes() int64 {
+	if x != nil {
+		return x.Inodes
+	}
+	return 0
+}
+
+func (x *PrepareRequest) GetCopyOf() string {
+	if x != nil {
+		return x.CopyOf
+	}
+	return ""
+}
+
+func (x *PrepareRequest) GetOwnGroup() *OwnGroup {
+	if x != nil {
+		return x.OwnGroup
+	}
+	return nil
+}
+
+// OwnGroup limits a cgroup of the agent's.
+type OwnGroup struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Processes and threads, the launcher aside.
+	Processes     int64 `protobuf:"varint,1,opt,name=processes,proto3" json:"processes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OwnGroup) Reset() {
+	*x = OwnGroup{}
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OwnGroup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OwnGroup) ProtoMessage() {}
+
+func (x *OwnGroup) ProtoReflect() protoreflect.Message {
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OwnGroup.ProtoReflect.Descriptor instead.
+func (*OwnGroup) Descriptor() ([]byte, []int) {
+	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *OwnGroup) GetProcesses() int64 {
+	if x != nil {
+		return x.Processes
+	}
+	return 0
+}
+
 // PrepareResponse names the slot.
 type PrepareResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -131,7 +213,7 @@ type PrepareResponse struct {
 
 func (x *PrepareResponse) Reset() {
 	*x = PrepareResponse{}
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[1]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -143,7 +225,7 @@ func (x *PrepareResponse) String() string {
 func (*PrepareResponse) ProtoMessage() {}
 
 func (x *PrepareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[1]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -156,7 +238,7 @@ func (x *PrepareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareResponse.ProtoReflect.Descriptor instead.
 func (*PrepareResponse) Descriptor() ([]byte, []int) {
-	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{1}
+	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *PrepareResponse) GetSlot() string {
@@ -180,7 +262,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[2]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -192,7 +274,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[2]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -205,7 +287,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{2}
+	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *File) GetPath() string {
@@ -240,7 +322,7 @@ type WriteFilesRequest struct {
 
 func (x *WriteFilesRequest) Reset() {
 	*x = WriteFilesRequest{}
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[3]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -252,7 +334,7 @@ func (x *WriteFilesRequest) String() string {
 func (*WriteFilesRequest) ProtoMessage() {}
 
 func (x *WriteFilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[3]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -265,7 +347,7 @@ func (x *WriteFilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteFilesRequest.ProtoReflect.Descriptor instead.
 func (*WriteFilesRequest) Descriptor() ([]byte, []int) {
-	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{3}
+	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *WriteFilesRequest) GetSlot() string {
@@ -291,7 +373,7 @@ type WriteFilesResponse struct {
 
 func (x *WriteFilesResponse) Reset() {
 	*x = WriteFilesResponse{}
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[4]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -303,7 +385,7 @@ func (x *WriteFilesResponse) String() string {
 func (*WriteFilesResponse) ProtoMessage() {}
 
 func (x *WriteFilesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[4]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -316,7 +398,7 @@ func (x *WriteFilesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteFilesResponse.ProtoReflect.Descriptor instead.
 func (*WriteFilesResponse) Descriptor() ([]byte, []int) {
-	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{4}
+	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{5}
 }
 
 // CopyTreeRequest names two slots.
@@ -333,7 +415,7 @@ type CopyTreeRequest struct {
 
 func (x *CopyTreeRequest) Reset() {
 	*x = CopyTreeRequest{}
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[5]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -345,7 +427,7 @@ func (x *CopyTreeRequest) String() string {
 func (*CopyTreeRequest) ProtoMessage() {}
 
 func (x *CopyTreeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[5]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -358,7 +440,7 @@ func (x *CopyTreeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyTreeRequest.ProtoReflect.Descriptor instead.
 func (*CopyTreeRequest) Descriptor() ([]byte, []int) {
-	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{5}
+	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CopyTreeRequest) GetFrom() string {
@@ -401,7 +483,7 @@ type CopyTreeResponse struct {
 
 func (x *CopyTreeResponse) Reset() {
 	*x = CopyTreeResponse{}
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[6]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -413,7 +495,7 @@ func (x *CopyTreeResponse) String() string {
 func (*CopyTreeResponse) ProtoMessage() {}
 
 func (x *CopyTreeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[6]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -426,7 +508,7 @@ func (x *CopyTreeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyTreeResponse.ProtoReflect.Descriptor instead.
 func (*CopyTreeResponse) Descriptor() ([]byte, []int) {
-	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{6}
+	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CopyTreeResponse) GetBytes() int64 {
@@ -456,7 +538,7 @@ type Rlimit struct {
 
 func (x *Rlimit) Reset() {
 	*x = Rlimit{}
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[7]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -468,7 +550,7 @@ func (x *Rlimit) String() string {
 func (*Rlimit) ProtoMessage() {}
 
 func (x *Rlimit) ProtoReflect() protoreflect.Message {
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[7]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -481,7 +563,7 @@ func (x *Rlimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rlimit.ProtoReflect.Descriptor instead.
 func (*Rlimit) Descriptor() ([]byte, []int) {
-	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{7}
+	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Rlimit) GetResource() uint32 {
@@ -527,7 +609,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[8]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -539,7 +621,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[8]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -552,7 +634,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{8}
+	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RunRequest) GetSlot() string {
@@ -633,7 +715,7 @@ type RunResponse struct {
 
 func (x *RunResponse) Reset() {
 	*x = RunResponse{}
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[9]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -645,7 +727,7 @@ func (x *RunResponse) String() string {
 func (*RunResponse) ProtoMessage() {}
 
 func (x *RunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[9]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -658,7 +740,7 @@ func (x *RunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResponse.ProtoReflect.Descriptor instead.
 func (*RunResponse) Descriptor() ([]byte, []int) {
-	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{9}
+	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RunResponse) GetEvent() isRunResponse_Event {
@@ -732,7 +814,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[10]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -744,7 +826,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[10]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -757,7 +839,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{10}
+	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Usage) GetWallNanos() int64 {
@@ -828,14 +910,16 @@ type End struct {
 	// The most processes and threads seen at once, by polling or at the end; a floor of the truth.
 	PeakProcesses int64 `protobuf:"varint,24,opt,name=peak_processes,json=peakProcesses,proto3" json:"peak_processes,omitempty"`
 	// The program failed, and a file in its work directory is exactly as large as RLIMIT_FSIZE lets it become.
-	FileFull      bool `protobuf:"varint,25,opt,name=file_full,json=fileFull,proto3" json:"file_full,omitempty"`
+	FileFull bool `protobuf:"varint,25,opt,name=file_full,json=fileFull,proto3" json:"file_full,omitempty"`
+	// How often the slot was refused a process or thread; counted with own_group.
+	RefusedForks  int64 `protobuf:"varint,26,opt,name=refused_forks,json=refusedForks,proto3" json:"refused_forks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *End) Reset() {
 	*x = End{}
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[11]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -847,7 +931,7 @@ func (x *End) String() string {
 func (*End) ProtoMessage() {}
 
 func (x *End) ProtoReflect() protoreflect.Message {
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[11]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -860,7 +944,7 @@ func (x *End) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use End.ProtoReflect.Descriptor instead.
 func (*End) Descriptor() ([]byte, []int) {
-	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{11}
+	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *End) GetWaitStatus() uint32 {
@@ -1038,6 +1122,13 @@ func (x *End) GetFileFull() bool {
 	return false
 }
 
+func (x *End) GetRefusedForks() int64 {
+	if x != nil {
+		return x.RefusedForks
+	}
+	return 0
+}
+
 // ReadFilesRequest names files of a slot.
 type ReadFilesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1051,7 +1142,7 @@ type ReadFilesRequest struct {
 
 func (x *ReadFilesRequest) Reset() {
 	*x = ReadFilesRequest{}
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[12]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1063,7 +1154,7 @@ func (x *ReadFilesRequest) String() string {
 func (*ReadFilesRequest) ProtoMessage() {}
 
 func (x *ReadFilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[12]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1076,7 +1167,7 @@ func (x *ReadFilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadFilesRequest.ProtoReflect.Descriptor instead.
 func (*ReadFilesRequest) Descriptor() ([]byte, []int) {
-	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{12}
+	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ReadFilesRequest) GetSlot() string {
@@ -1110,7 +1201,7 @@ type ReadFilesResponse struct {
 
 func (x *ReadFilesResponse) Reset() {
 	*x = ReadFilesResponse{}
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[13]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1122,7 +1213,7 @@ func (x *ReadFilesResponse) String() string {
 func (*ReadFilesResponse) ProtoMessage() {}
 
 func (x *ReadFilesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[13]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +1226,7 @@ func (x *ReadFilesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadFilesResponse.ProtoReflect.Descriptor instead.
 func (*ReadFilesResponse) Descriptor() ([]byte, []int) {
-	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{13}
+	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ReadFilesResponse) GetFiles() []*File {
@@ -1155,7 +1246,7 @@ type KillRequest struct {
 
 func (x *KillRequest) Reset() {
 	*x = KillRequest{}
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[14]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1167,7 +1258,7 @@ func (x *KillRequest) String() string {
 func (*KillRequest) ProtoMessage() {}
 
 func (x *KillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[14]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1180,7 +1271,7 @@ func (x *KillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillRequest.ProtoReflect.Descriptor instead.
 func (*KillRequest) Descriptor() ([]byte, []int) {
-	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{14}
+	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *KillRequest) GetSlot() string {
@@ -1199,7 +1290,7 @@ type KillResponse struct {
 
 func (x *KillResponse) Reset() {
 	*x = KillResponse{}
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[15]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1211,7 +1302,7 @@ func (x *KillResponse) String() string {
 func (*KillResponse) ProtoMessage() {}
 
 func (x *KillResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[15]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1224,7 +1315,7 @@ func (x *KillResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillResponse.ProtoReflect.Descriptor instead.
 func (*KillResponse) Descriptor() ([]byte, []int) {
-	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{15}
+	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{16}
 }
 
 // CloseRequest names a slot.
@@ -1237,7 +1328,7 @@ type CloseRequest struct {
 
 func (x *CloseRequest) Reset() {
 	*x = CloseRequest{}
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[16]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1249,7 +1340,7 @@ func (x *CloseRequest) String() string {
 func (*CloseRequest) ProtoMessage() {}
 
 func (x *CloseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[16]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1262,7 +1353,7 @@ func (x *CloseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseRequest.ProtoReflect.Descriptor instead.
 func (*CloseRequest) Descriptor() ([]byte, []int) {
-	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{16}
+	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CloseRequest) GetSlot() string {
@@ -1281,7 +1372,7 @@ type CloseResponse struct {
 
 func (x *CloseResponse) Reset() {
 	*x = CloseResponse{}
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[17]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1293,7 +1384,7 @@ func (x *CloseResponse) String() string {
 func (*CloseResponse) ProtoMessage() {}
 
 func (x *CloseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[17]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1306,7 +1397,7 @@ func (x *CloseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseResponse.ProtoReflect.Descriptor instead.
 func (*CloseResponse) Descriptor() ([]byte, []int) {
-	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{17}
+	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{18}
 }
 
 // CoverageRequest is empty.
@@ -1318,7 +1409,7 @@ type CoverageRequest struct {
 
 func (x *CoverageRequest) Reset() {
 	*x = CoverageRequest{}
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[18]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1330,7 +1421,7 @@ func (x *CoverageRequest) String() string {
 func (*CoverageRequest) ProtoMessage() {}
 
 func (x *CoverageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[18]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1343,7 +1434,7 @@ func (x *CoverageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoverageRequest.ProtoReflect.Descriptor instead.
 func (*CoverageRequest) Descriptor() ([]byte, []int) {
-	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{18}
+	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{19}
 }
 
 // CoverageResponse holds what `go tool covdata` reads.
@@ -1357,7 +1448,7 @@ type CoverageResponse struct {
 
 func (x *CoverageResponse) Reset() {
 	*x = CoverageResponse{}
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[19]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1369,7 +1460,7 @@ func (x *CoverageResponse) String() string {
 func (*CoverageResponse) ProtoMessage() {}
 
 func (x *CoverageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[19]
+	mi := &file_soulbox_agent_v1_slot_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1382,7 +1473,7 @@ func (x *CoverageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoverageResponse.ProtoReflect.Descriptor instead.
 func (*CoverageResponse) Descriptor() ([]byte, []int) {
-	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{19}
+	return file_soulbox_agent_v1_slot_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CoverageResponse) GetMeta() []byte {
@@ -1403,7 +1494,7 @@ var File_soulbox_agent_v1_slot_proto protoreflect.FileDescriptor
 
 const file_soulbox_agent_v1_slot_proto_rawDesc = "" +
 	"\n" +
-	"\x1bsoulbox/agent/v1/slot.proto\x12\x10soulbox.agent.v1\x1a\x15process/process.proto\"\xb3\x01\n" +
+	"\x1bsoulbox/agent/v1/slot.proto\x12\x10soulbox.agent.v1\x1a\x15process/process.proto\"\xbc\x02\n" +
 	"\x0ePrepareRequest\x12\x1a\n" +
 	"\bhostname\x18\x01 \x01(\tR\bhostname\x12\x10\n" +
 	"\x03uid\x18\x02 \x01(\rR\x03uid\x12\x10\n" +
@@ -1412,7 +1503,15 @@ const file_soulbox_agent_v1_slot_proto_rawDesc = "" +
 	"launcherId\x12\x16\n" +
 	"\x06filter\x18\x05 \x01(\fR\x06filter\x12\x12\n" +
 	"\x04hide\x18\x06 \x03(\tR\x04hide\x12\x14\n" +
-	"\x05token\x18\a \x01(\fR\x05token\"%\n" +
+	"\x05token\x18\a \x01(\fR\x05token\x12\x1d\n" +
+	"\n" +
+	"disk_bytes\x18\b \x01(\x03R\tdiskBytes\x12\x16\n" +
+	"\x06inodes\x18\t \x01(\x03R\x06inodes\x12\x17\n" +
+	"\acopy_of\x18\n" +
+	" \x01(\tR\x06copyOf\x127\n" +
+	"\town_group\x18\v \x01(\v2\x1a.soulbox.agent.v1.OwnGroupR\bownGroup\"(\n" +
+	"\bOwnGroup\x12\x1c\n" +
+	"\tprocesses\x18\x01 \x01(\x03R\tprocesses\"%\n" +
 	"\x0fPrepareResponse\x12\x12\n" +
 	"\x04slot\x18\x01 \x01(\tR\x04slot\"H\n" +
 	"\x04File\x12\x12\n" +
@@ -1458,7 +1557,7 @@ const file_soulbox_agent_v1_slot_proto_rawDesc = "" +
 	"\n" +
 	"user_nanos\x18\x02 \x01(\x03R\tuserNanos\x12!\n" +
 	"\fsystem_nanos\x18\x03 \x01(\x03R\vsystemNanos\x12!\n" +
-	"\fmemory_bytes\x18\x04 \x01(\x03R\vmemoryBytes\"\xf5\x06\n" +
+	"\fmemory_bytes\x18\x04 \x01(\x03R\vmemoryBytes\"\x9a\a\n" +
 	"\x03End\x12\x1f\n" +
 	"\vwait_status\x18\x01 \x01(\rR\n" +
 	"waitStatus\x12\x1f\n" +
@@ -1493,7 +1592,8 @@ const file_soulbox_agent_v1_slot_proto_rawDesc = "" +
 	"inodesFull\x12\x16\n" +
 	"\x06killed\x18\x17 \x01(\bR\x06killed\x12%\n" +
 	"\x0epeak_processes\x18\x18 \x01(\x03R\rpeakProcesses\x12\x1b\n" +
-	"\tfile_full\x18\x19 \x01(\bR\bfileFull\"Y\n" +
+	"\tfile_full\x18\x19 \x01(\bR\bfileFull\x12#\n" +
+	"\rrefused_forks\x18\x1a \x01(\x03R\frefusedForks\"Y\n" +
 	"\x10ReadFilesRequest\x12\x12\n" +
 	"\x04slot\x18\x01 \x01(\tR\x04slot\x12\x14\n" +
 	"\x05paths\x18\x02 \x03(\tR\x05paths\x12\x1b\n" +
@@ -1533,60 +1633,62 @@ func file_soulbox_agent_v1_slot_proto_rawDescGZIP() []byte {
 	return file_soulbox_agent_v1_slot_proto_rawDescData
 }
 
-var file_soulbox_agent_v1_slot_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_soulbox_agent_v1_slot_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_soulbox_agent_v1_slot_proto_goTypes = []any{
 	(*PrepareRequest)(nil),     // 0: soulbox.agent.v1.PrepareRequest
-	(*PrepareResponse)(nil),    // 1: soulbox.agent.v1.PrepareResponse
-	(*File)(nil),               // 2: soulbox.agent.v1.File
-	(*WriteFilesRequest)(nil),  // 3: soulbox.agent.v1.WriteFilesRequest
-	(*WriteFilesResponse)(nil), // 4: soulbox.agent.v1.WriteFilesResponse
-	(*CopyTreeRequest)(nil),    // 5: soulbox.agent.v1.CopyTreeRequest
-	(*CopyTreeResponse)(nil),   // 6: soulbox.agent.v1.CopyTreeResponse
-	(*Rlimit)(nil),             // 7: soulbox.agent.v1.Rlimit
-	(*RunRequest)(nil),         // 8: soulbox.agent.v1.RunRequest
-	(*RunResponse)(nil),        // 9: soulbox.agent.v1.RunResponse
-	(*Usage)(nil),              // 10: soulbox.agent.v1.Usage
-	(*End)(nil),                // 11: soulbox.agent.v1.End
-	(*ReadFilesRequest)(nil),   // 12: soulbox.agent.v1.ReadFilesRequest
-	(*ReadFilesResponse)(nil),  // 13: soulbox.agent.v1.ReadFilesResponse
-	(*KillRequest)(nil),        // 14: soulbox.agent.v1.KillRequest
-	(*KillResponse)(nil),       // 15: soulbox.agent.v1.KillResponse
-	(*CloseRequest)(nil),       // 16: soulbox.agent.v1.CloseRequest
-	(*CloseResponse)(nil),      // 17: soulbox.agent.v1.CloseResponse
-	(*CoverageRequest)(nil),    // 18: soulbox.agent.v1.CoverageRequest
-	(*CoverageResponse)(nil),   // 19: soulbox.agent.v1.CoverageResponse
-	(*ProcessConfig)(nil),      // 20: process.ProcessConfig
-	(*ProcessEvent)(nil),       // 21: process.ProcessEvent
+	(*OwnGroup)(nil),           // 1: soulbox.agent.v1.OwnGroup
+	(*PrepareResponse)(nil),    // 2: soulbox.agent.v1.PrepareResponse
+	(*File)(nil),               // 3: soulbox.agent.v1.File
+	(*WriteFilesRequest)(nil),  // 4: soulbox.agent.v1.WriteFilesRequest
+	(*WriteFilesResponse)(nil), // 5: soulbox.agent.v1.WriteFilesResponse
+	(*CopyTreeRequest)(nil),    // 6: soulbox.agent.v1.CopyTreeRequest
+	(*CopyTreeResponse)(nil),   // 7: soulbox.agent.v1.CopyTreeResponse
+	(*Rlimit)(nil),             // 8: soulbox.agent.v1.Rlimit
+	(*RunRequest)(nil),         // 9: soulbox.agent.v1.RunRequest
+	(*RunResponse)(nil),        // 10: soulbox.agent.v1.RunResponse
+	(*Usage)(nil),              // 11: soulbox.agent.v1.Usage
+	(*End)(nil),                // 12: soulbox.agent.v1.End
+	(*ReadFilesRequest)(nil),   // 13: soulbox.agent.v1.ReadFilesRequest
+	(*ReadFilesResponse)(nil),  // 14: soulbox.agent.v1.ReadFilesResponse
+	(*KillRequest)(nil),        // 15: soulbox.agent.v1.KillRequest
+	(*KillResponse)(nil),       // 16: soulbox.agent.v1.KillResponse
+	(*CloseRequest)(nil),       // 17: soulbox.agent.v1.CloseRequest
+	(*CloseResponse)(nil),      // 18: soulbox.agent.v1.CloseResponse
+	(*CoverageRequest)(nil),    // 19: soulbox.agent.v1.CoverageRequest
+	(*CoverageResponse)(nil),   // 20: soulbox.agent.v1.CoverageResponse
+	(*ProcessConfig)(nil),      // 21: process.ProcessConfig
+	(*ProcessEvent)(nil),       // 22: process.ProcessEvent
 }
 var file_soulbox_agent_v1_slot_proto_depIdxs = []int32{
-	2,  // 0: soulbox.agent.v1.WriteFilesRequest.files:type_name -> soulbox.agent.v1.File
-	20, // 1: soulbox.agent.v1.RunRequest.process:type_name -> process.ProcessConfig
-	7,  // 2: soulbox.agent.v1.RunRequest.rlimits:type_name -> soulbox.agent.v1.Rlimit
-	21, // 3: soulbox.agent.v1.RunResponse.process:type_name -> process.ProcessEvent
-	10, // 4: soulbox.agent.v1.RunResponse.usage:type_name -> soulbox.agent.v1.Usage
-	11, // 5: soulbox.agent.v1.RunResponse.end:type_name -> soulbox.agent.v1.End
-	2,  // 6: soulbox.agent.v1.ReadFilesResponse.files:type_name -> soulbox.agent.v1.File
-	0,  // 7: soulbox.agent.v1.SlotService.Prepare:input_type -> soulbox.agent.v1.PrepareRequest
-	3,  // 8: soulbox.agent.v1.SlotService.WriteFiles:input_type -> soulbox.agent.v1.WriteFilesRequest
-	5,  // 9: soulbox.agent.v1.SlotService.CopyTree:input_type -> soulbox.agent.v1.CopyTreeRequest
-	8,  // 10: soulbox.agent.v1.SlotService.Run:input_type -> soulbox.agent.v1.RunRequest
-	12, // 11: soulbox.agent.v1.SlotService.ReadFiles:input_type -> soulbox.agent.v1.ReadFilesRequest
-	14, // 12: soulbox.agent.v1.SlotService.Kill:input_type -> soulbox.agent.v1.KillRequest
-	16, // 13: soulbox.agent.v1.SlotService.Close:input_type -> soulbox.agent.v1.CloseRequest
-	18, // 14: soulbox.agent.v1.SlotService.Coverage:input_type -> soulbox.agent.v1.CoverageRequest
-	1,  // 15: soulbox.agent.v1.SlotService.Prepare:output_type -> soulbox.agent.v1.PrepareResponse
-	4,  // 16: soulbox.agent.v1.SlotService.WriteFiles:output_type -> soulbox.agent.v1.WriteFilesResponse
-	6,  // 17: soulbox.agent.v1.SlotService.CopyTree:output_type -> soulbox.agent.v1.CopyTreeResponse
-	9,  // 18: soulbox.agent.v1.SlotService.Run:output_type -> soulbox.agent.v1.RunResponse
-	13, // 19: soulbox.agent.v1.SlotService.ReadFiles:output_type -> soulbox.agent.v1.ReadFilesResponse
-	15, // 20: soulbox.agent.v1.SlotService.Kill:output_type -> soulbox.agent.v1.KillResponse
-	17, // 21: soulbox.agent.v1.SlotService.Close:output_type -> soulbox.agent.v1.CloseResponse
-	19, // 22: soulbox.agent.v1.SlotService.Coverage:output_type -> soulbox.agent.v1.CoverageResponse
-	15, // [15:23] is the sub-list for method output_type
-	7,  // [7:15] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	1,  // 0: soulbox.agent.v1.PrepareRequest.own_group:type_name -> soulbox.agent.v1.OwnGroup
+	3,  // 1: soulbox.agent.v1.WriteFilesRequest.files:type_name -> soulbox.agent.v1.File
+	21, // 2: soulbox.agent.v1.RunRequest.process:type_name -> process.ProcessConfig
+	8,  // 3: soulbox.agent.v1.RunRequest.rlimits:type_name -> soulbox.agent.v1.Rlimit
+	22, // 4: soulbox.agent.v1.RunResponse.process:type_name -> process.ProcessEvent
+	11, // 5: soulbox.agent.v1.RunResponse.usage:type_name -> soulbox.agent.v1.Usage
+	12, // 6: soulbox.agent.v1.RunResponse.end:type_name -> soulbox.agent.v1.End
+	3,  // 7: soulbox.agent.v1.ReadFilesResponse.files:type_name -> soulbox.agent.v1.File
+	0,  // 8: soulbox.agent.v1.SlotService.Prepare:input_type -> soulbox.agent.v1.PrepareRequest
+	4,  // 9: soulbox.agent.v1.SlotService.WriteFiles:input_type -> soulbox.agent.v1.WriteFilesRequest
+	6,  // 10: soulbox.agent.v1.SlotService.CopyTree:input_type -> soulbox.agent.v1.CopyTreeRequest
+	9,  // 11: soulbox.agent.v1.SlotService.Run:input_type -> soulbox.agent.v1.RunRequest
+	13, // 12: soulbox.agent.v1.SlotService.ReadFiles:input_type -> soulbox.agent.v1.ReadFilesRequest
+	15, // 13: soulbox.agent.v1.SlotService.Kill:input_type -> soulbox.agent.v1.KillRequest
+	17, // 14: soulbox.agent.v1.SlotService.Close:input_type -> soulbox.agent.v1.CloseRequest
+	19, // 15: soulbox.agent.v1.SlotService.Coverage:input_type -> soulbox.agent.v1.CoverageRequest
+	2,  // 16: soulbox.agent.v1.SlotService.Prepare:output_type -> soulbox.agent.v1.PrepareResponse
+	5,  // 17: soulbox.agent.v1.SlotService.WriteFiles:output_type -> soulbox.agent.v1.WriteFilesResponse
+	7,  // 18: soulbox.agent.v1.SlotService.CopyTree:output_type -> soulbox.agent.v1.CopyTreeResponse
+	10, // 19: soulbox.agent.v1.SlotService.Run:output_type -> soulbox.agent.v1.RunResponse
+	14, // 20: soulbox.agent.v1.SlotService.ReadFiles:output_type -> soulbox.agent.v1.ReadFilesResponse
+	16, // 21: soulbox.agent.v1.SlotService.Kill:output_type -> soulbox.agent.v1.KillResponse
+	18, // 22: soulbox.agent.v1.SlotService.Close:output_type -> soulbox.agent.v1.CloseResponse
+	20, // 23: soulbox.agent.v1.SlotService.Coverage:output_type -> soulbox.agent.v1.CoverageResponse
+	16, // [16:24] is the sub-list for method output_type
+	8,  // [8:16] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_soulbox_agent_v1_slot_proto_init() }
@@ -1595,7 +1697,7 @@ func file_soulbox_agent_v1_slot_proto_init() {
 		return
 	}
 	file_process_process_proto_init()
-	file_soulbox_agent_v1_slot_proto_msgTypes[9].OneofWrappers = []any{
+	file_soulbox_agent_v1_slot_proto_msgTypes[10].OneofWrappers = []any{
 		(*RunResponse_Process)(nil),
 		(*RunResponse_Usage)(nil),
 		(*RunResponse_End)(nil),
@@ -1606,7 +1708,7 @@ func file_soulbox_agent_v1_slot_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soulbox_agent_v1_slot_proto_rawDesc), len(file_soulbox_agent_v1_slot_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

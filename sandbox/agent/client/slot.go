@@ -48,6 +48,13 @@ func (c *Client) Prepare(ctx context.Context, spec SlotSpec, cgroupProcs []*os.F
 func (c *Client) order(ctx context.Context, spec SlotSpec, cgroupProcs []*os.File) (*agentpb.PrepareRequest, error) {
 	req := &agentpb.PrepareRequest{
 		Hostname: spec.Hostname, Uid: spec.UID, Gid: spec.GID, LauncherId: spec.LauncherID, Filter: spec.Filter, Hide: spec.Hide,
+		DiskBytes: spec.Disk, Inodes: spec.Inodes,
+	}
+	if spec.CopyOf != nil {
+		req.CopyOf = spec.CopyOf.id
+	}
+	if spec.OwnGroup {
+		req.OwnGroup = &agentpb.OwnGroup{Processes: spec.Processes}
 	}
 	if len(cgroupProcs) == 0 {
 		return req, nil

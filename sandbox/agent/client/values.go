@@ -25,6 +25,12 @@ type SlotSpec struct {
 	LauncherID uint32   // uid and gid of the slot's PID 1; not the program's
 	Filter     []byte   // raw array of struct sock_filter for the program; empty: none
 	Hide       []string // absolute paths that the program finds empty
+	Disk       int64    // bytes that its tmpfs holds before a run says more, what SoulBox writes included; 0: plenty
+	Inodes     int64    // likewise; both or none
+	CopyOf     *Slot    // whose work directory is to be copied: the tmpfs holds as much more
+	// OwnGroup has the agent bound and count the slot in a cgroup of its own kernel; Processes is what that may hold.
+	OwnGroup  bool
+	Processes int64
 }
 
 // File is a regular file of the work directory.
@@ -80,6 +86,7 @@ type Exit struct {
 	TreeUser, TreeSystem    time.Duration // all processes of the slot that were waited for
 	PeakPolled              int64         // bytes; 0 without PollMemory
 	PeakProcesses           int64         // processes and threads seen at once; a floor of the truth
+	RefusedForks            int64         // how often it was refused one; counted with OwnGroup
 	DiskUsed, DiskTotal     int64         // bytes of the program's own in the tmpfs, when the main process ended
 	InodesUsed, InodesTotal int64
 
@@ -114,6 +121,7 @@ func exitFrom(e *agentpb.End) Exit {
 		TreeSystem:      duration(e.GetTreeSystemNanos()),
 		PeakPolled:      max(e.GetPeakPolledBytes(), 0),
 		PeakProcesses:   max(e.GetPeakProcesses(), 0),
+		RefusedForks:    max(e.GetRefusedForks(), 0),
 		DiskUsed:        max(e.GetDiskUsed(), 0),
 		DiskTotal:       max(e.GetDiskTotal(), 0),
 		InodesUsed:      max(e.GetInodesUsed(), 0),

@@ -115,10 +115,10 @@ func (r rights) set() error {
 	if err := unix.Setgroups(r.groups); err != nil {
 		return fmt.Errorf("set groups: %w", err)
 	}
-	if err := unix.Setfsgid(r.gid); err != nil {
+	if err := setGroup(r.gid); err != nil {
 		return fmt.Errorf("set group: %w", err)
 	}
-	if err := unix.Setfsuid(r.uid); err != nil {
+	if err := setUser(r.uid); err != nil {
 		return fmt.Errorf("set user: %w", err)
 	}
 	if fsuid() != r.uid || fsgid() != r.gid { // the calls themselves do not tell
@@ -134,6 +134,37 @@ func capHeader() *unix.CapUserHeader {
 	return &unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 }
 
+// Kernels without file system ids, such as gVisor's, go by the effective ones. These are the calling thread's alone too;
+// the real and saved ones, by which others may signal it, stay as they are.
+
+func setUser(id int) error  { return setID(unix.Setfsuid(id), unix.SYS_SETRESUID, id) }
+func setGroup(id int) error { return setID(unix.Setfsgid(id), unix.SYS_SETRESGID, id) }
+
+// setID returns what came of the first attempt, or of the second where there are no file system ids.
+func setID(first error, setres uintptr, id int) error {
+	if !errors.Is(first, unix.ENOSYS) {
+		return first
+	}
+	const same = ^uintptr(0)
+	if _, _, errno := unix.RawSyscall(setres, same, uintptr(id), same); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
 // An id that cannot be set makes the calls answer the present one.
-func fsuid() int { id, _ := unix.SetfsuidRetUid(-1); return id }
-func fsgid() int { id, _ := unix.SetfsgidRetGid(-1); return id }
+func fsuid() int {
+	id, err := unix.SetfsuidRetUid(-1)
+	if err != nil {
+		return unix.Geteuid()
+	}
+	return id
+}
+
+func fsgid() int {
+	id, err := unix.SetfsgidRetGid(-1)
+	if err != nil {
+		return unix.Getegid()
+	}
+	return id
+}

@@ -45,7 +45,7 @@ enum { WHOLE_GROUP = 1, EVERYBODY = 2 }; /* flags of SIGNAL */
 
 /* Requests. All numbers are in the host's byte order; strings end with NUL. */
 struct header { uint32_t type, seq; };
-struct prepare { struct header h; uint32_t uid, gid, launcher_id, cgroups, filter, hides, flags, keep_low, keep_high; }; /* filter[], hostname, hides */
+struct prepare { struct header h; uint32_t uid, gid, launcher_id, cgroups, filter, hides, flags, keep_low, keep_high, unused; uint64_t size, inodes; }; /* filter[], hostname, hides */
 struct run { struct header h; uint64_t size, inodes; uint32_t rlimits, argc, envc, memory, uid, gid, groups, flags; }; /* the rest: memfd */
 struct signal { struct header h; int32_t pid, signal; uint32_t flags; };
 struct limit { uint64_t resource, soft, hard; };
@@ -117,11 +117,13 @@ static void cover(uint32_t seq, const char *from, const char *to)
 		fail(seq, "cover", to);
 }
 
-static void make_tree(uint32_t seq)
+static void make_tree(uint32_t seq, uint64_t size, uint64_t inodes)
 {
 	const unsigned long flags = MS_NOSUID | MS_NODEV;
-	/* The first RUN sets the final size; until then only the agent writes. */
-	if (mount("tmpfs", "/tmp", "tmpfs", flags, "mode=0755,size=1g,nr_inodes=1048576") < 0)
+	char options[96];
+	/* The first RUN sets the final size, where the kernel can; until then only the agent writes. */
+	snprintf(options, sizeof options, "mode=0755,size=%llu,nr_inodes=%llu", (unsigned long long)size, (unsigned long long)inodes);
+	if (mount("tmpfs", "/tmp", "tmpfs", flags, options) < 0)
 		fail(seq, "mount tmpfs on", "/tmp");
 	if (mkdir("/dev/shm", 01777) < 0 && errno != EEXIST)
 		fail(seq, "make", "/dev/shm");
@@ -239,7 +241,7 @@ static void prepare(size_t len, const int *fds, uint32_t nfds)
 	if (session)
 		make_session(seq);
 	else
-		make_tree(seq);
+		make_tree(seq, p->size, p->inodes);
 	if (sethostname(text, strlen(text)) < 0 || setdomainname("(none)", 6) < 0)
 		fail(seq, "set", "host name");
 	const char *top = session ? "/" : "/work";
