@@ -220,6 +220,9 @@ func (e *Engine) bundle(b *box, dir string, root *images.RootFS, spec boxSpec) i
 		Args:          []string{images.SoulBinDir + "/" + assetAgent, "--dir", images.SoulDir},
 		CgroupsPath:   b.cg.AgentPath(),
 	}
+	if b.rt.Info().OneGroup { // its kernel makes its own devices
+		o.Args = append(o.Args, "--trim-devices")
+	}
 	if spec.sandbox != nil {
 		o.Capabilities = slices.Compact(slices.Sorted(slices.Values(slices.Concat(images.AgentCapabilities(), images.SessionCapabilities()))))
 	}

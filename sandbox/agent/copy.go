@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path"
+
+	"github.com/soulbox/soulbox/sandbox/agent/fsys"
 )
 
 var errCopyBounds = errors.New("the tree exceeds the bounds of the copy")
@@ -47,15 +49,15 @@ func (c *copier) dir(root *os.Root, at string, depth int) error {
 			return fmt.Errorf("read directory %s: %w", at, err)
 		}
 		for _, e := range entries {
-			if err := c.entry(root, e, path.Join(at, e.Name()), depth); err != nil {
+			if err := c.entry(root, d, e, path.Join(at, e.Name()), depth); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// entry copies one entry of root to the path at.
-func (c *copier) entry(root *os.Root, e fs.DirEntry, at string, depth int) error {
+// entry copies one entry of root, which dir is open on, to the path at.
+func (c *copier) entry(root *os.Root, dir *os.File, e fs.DirEntry, at string, depth int) error {
 	switch e.Type() {
 	case 0, fs.ModeDir, fs.ModeSymlink:
 	default:
@@ -80,7 +82,7 @@ func (c *copier) entry(root *os.Root, e fs.DirEntry, at string, depth int) error
 		}
 		return nil
 	default:
-		return c.file(root, e.Name(), at)
+		return c.file(dir, e.Name(), at)
 	}
 }
 
@@ -106,8 +108,8 @@ func (c *copier) subdir(root *os.Root, e fs.DirEntry, at string, depth int) erro
 	return nil
 }
 
-func (c *copier) file(root *os.Root, name, at string) error {
-	r, err := openRegular(root, name)
+func (c *copier) file(dir *os.File, name, at string) error {
+	r, err := fsys.OpenRegular(dir, name)
 	if err != nil {
 		return err
 	}

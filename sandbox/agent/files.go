@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/soulbox/soulbox/sandbox/agent/fsys"
 )
 
 const (
@@ -127,7 +127,8 @@ func (s *slot) readFilesLocked(paths []string, limit int64) ([]file, error) {
 var errTooLarge = errors.New("file too large")
 
 func (s *slot) readFile(p string, limit int64) ([]byte, fs.FileMode, error) {
-	r, err := openRegular(s.work, p)
+	// Not os.Root, which stands on O_NOFOLLOW: gVisor disregards that for directories.
+	r, err := fsys.OpenRegular(s.workDir, p)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -147,30 +148,4 @@ func (s *slot) readFile(p string, limit int64) ([]byte, fs.FileMode, error) {
 		return nil, 0, errTooLarge
 	}
 	return content, info.Mode().Perm(), nil
-}
-
-var errNotRegular = errors.New("not a regular file")
-
-// openRegular opens the regular file p of root. What lies at p is never waited for, nor opened with an effect: it is
-// looked at first, and O_NONBLOCK covers what takes its place in between.
-func openRegular(root *os.Root, p string) (*os.File, error) {
-	info, err := root.Lstat(p)
-	if err != nil {
-		return nil, fmt.Errorf("stat %s: %w", p, err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("open %s: %w", p, errNotRegular)
-	}
-	r, err := root.OpenFile(p, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", p, err)
-	}
-	now, err := r.Stat()
-	if err == nil && !os.SameFile(info, now) {
-		err = errNotRegular
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", p, err), r.Close())
-	}
-	return r, nil
 }

@@ -36,6 +36,8 @@ type Options struct {
 	Dir      string       // the channel directory; must be given
 	Launcher string       // default: "launcher" beside the agent's executable
 	Log      *slog.Logger // default: slog.Default()
+	// TrimDevices removes devices of /dev that no sandbox has. It is for a /dev that is the sandbox's own.
+	TrimDevices bool
 }
 
 // Server holds the slots of one sandbox.
@@ -61,6 +63,11 @@ func Serve(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	signal.Ignore(unix.SIGPIPE)
+	if o.TrimDevices {
+		if err := removeDevices("/dev"); err != nil {
+			return err
+		}
+	}
 	if err := protectSelf(o.Dir); err != nil {
 		return err
 	}
@@ -113,6 +120,17 @@ func newServer(o Options) (*Server, error) {
 	}
 	log := cmp.Or(o.Log, slog.Default())
 	return &Server{log: log, launcher: o.Launcher, reaper: newReaper(log), fds: newFDStore(), slots: map[string]*slot{}}, nil
+}
+
+// removeDevices removes what some runtimes put beside the harmless devices, whatever the sandbox's configuration says:
+// gVisor its own fuse and tun.
+func removeDevices(dir string) error {
+	for _, name := range []string{"char", "fuse", "net"} {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("remove devices: %w", err)
+		}
+	}
+	return nil
 }
 
 // listen puts a listening socket at dir/name. It is renamed there once it listens, so that whoever finds it can

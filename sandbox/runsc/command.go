@@ -19,7 +19,8 @@ func flags(dir string) []string {
 		"--gofer-network-namespace=new",
 		"--host-uds=create", // the agent's sockets
 		"--overlay2=none",   // what is to be written has been mounted for it
-		"--allow-suid",      // sudo; a slot for programs has no_new_privs
+		"--file-access-mounts=exclusive",
+		"--allow-suid", // sudo; a slot for programs has no_new_privs
 	}
 }
 

@@ -82,6 +82,10 @@ func openBelow(dir *os.File, p string, flags int, resolve uint64) (*os.File, err
 
 // openChild opens what lies at name, a single element, in dir, and follows no link.
 func openChild(dir *os.File, name string, flags int) (*os.File, error) {
+	// gVisor follows the last link when O_DIRECTORY stands beside O_NOFOLLOW, so that is said in another way.
+	if flags&(unix.O_DIRECTORY|unix.O_PATH) == unix.O_DIRECTORY {
+		return openBelow(dir, name, flags|unix.O_NOFOLLOW, unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_MAGICLINKS)
+	}
 	fd, err := unix.Openat(int(dir.Fd()), name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -131,6 +135,24 @@ func (r *Root) OpenFile(p string) (*os.File, unix.Stat_t, error) {
 	}
 	f, err := reopen(at, unix.O_RDONLY)
 	return f, st, err
+}
+
+// OpenRegular opens the regular file at p, a path relative to dir, for reading. Links on the way are followed as long as they
+// stay below dir, a link at its end is not.
+func OpenRegular(dir *os.File, p string) (*os.File, error) {
+	at, err := openBelow(dir, p, unix.O_PATH|unix.O_NOFOLLOW, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_MAGICLINKS)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", p, err)
+	}
+	defer at.Close()
+	st, err := stat(at)
+	if err == nil && !isType(&st, unix.S_IFREG) {
+		err = errNotRegular
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", p, err)
+	}
+	return reopen(at, unix.O_RDONLY)
 }
 
 // readSmall returns the first limit bytes of the regular file at p.

@@ -160,10 +160,10 @@ static void make_session(uint32_t seq)
 static void make_proc(uint32_t seq, const char *hides, uint32_t n)
 {
 	static const char *const files[] = { "/proc/kcore", "/proc/interrupts", "/proc/keys", "/proc/key-users", "/proc/timer_list", "/proc/timer_stats",
-		"/proc/sched_debug", "/proc/latency_stats", "/proc/sysrq-trigger", "/proc/kpagecount", "/proc/kpageflags" };
+		"/proc/sched_debug", "/proc/latency_stats", "/proc/kpagecount", "/proc/kpageflags" };
 	static const char *const dirs[] = { "/proc/acpi", "/proc/scsi", "/proc/asound", "/sys/firmware",
 		"/sys/devices/virtual/powercap" };
-	static const char *const fixed[] = { "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys" };
+	static const char *const fixed[] = { "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger" };
 	const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
 	if (mount("proc", "/proc", "proc", flags, NULL) < 0)
 		fail(seq, "mount", "/proc");
