@@ -23,9 +23,12 @@ func LockFile(uid int, base uint32) (string, error) {
 		}
 		return filepath.Join(dir, fmt.Sprintf("ids-%d.lock", base)), nil
 	}
-	// By the directory's existence, not by XDG_RUNTIME_DIR: all daemons of a user must agree, whatever started them.
-	if dir := fmt.Sprintf("/run/user/%d", uid); ownDirectory(dir, uid) {
-		return filepath.Join(dir, fmt.Sprintf("soulbox-ids-%d.lock", base)), nil
+	// By the directory's existence, not by XDG_RUNTIME_DIR: all daemons of a user must agree, whatever started them. The
+	// user of a system service has no session, but that service's runtime directory, and the service a /tmp of its own.
+	for _, dir := range []string{fmt.Sprintf("/run/user/%d", uid), "/run/soulbox-service"} {
+		if ownDirectory(dir, uid) {
+			return filepath.Join(dir, fmt.Sprintf("soulbox-ids-%d.lock", base)), nil
+		}
 	}
 	return fmt.Sprintf("/tmp/soulbox-ids-%d-%d.lock", uid, base), nil
 }

@@ -2,53 +2,12 @@ package systemd
 
 import (
 	"context"
-	"net"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
-
-func TestNotify(t *testing.T) {
-	name := filepath.Join(t.TempDir(), "notify")
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	t.Setenv("NOTIFY_SOCKET", name)
-	for _, tt := range []struct {
-		name string
-		call func(string) error
-		line string
-		want string
-	}{
-		{"Ready", Ready, "up", "READY=1\nSTATUS=up"},
-		{"Status", Status, "one\nREADY=1", "STATUS=one READY=1"},
-		{"Stopping", Stopping, "bye", "STOPPING=1\nSTATUS=bye"},
-	} {
-		if err := tt.call(tt.line); err != nil {
-			t.Errorf("%s(%q): %v", tt.name, tt.line, err)
-			continue
-		}
-		var b [256]byte
-		conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-		n, err := conn.Read(b[:])
-		if got := string(b[:n]); err != nil || got != tt.want {
-			t.Errorf("%s(%q) sent %q, %v, want %q", tt.name, tt.line, got, err, tt.want)
-		}
-	}
-	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "none"))
-	if err := Ready("up"); err == nil {
-		t.Error("Ready without a listener succeeded")
-	}
-	t.Setenv("NOTIFY_SOCKET", "")
-	if err := Ready("up"); err != nil {
-		t.Errorf("Ready without a service manager: %v", err)
-	}
-}
 
 func TestUnitOf(t *testing.T) {
 	for _, tt := range []struct {

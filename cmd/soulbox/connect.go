@@ -118,6 +118,12 @@ func findDaemon(ctx context.Context, c *cli.Context) (*client.Client, error) {
 	return daemon, nil
 }
 
+// activationURL is the socket on which the service manager listens for a daemon that it has not started yet. Only a
+// running daemon says itself where it is.
+func activationURL(stateDir string) string {
+	return endpoint{socket: filepath.Join(stateDir, socketFile)}.socketURL()
+}
+
 // target returns the URL of a daemon and the key for it, "" where none is needed. A daemon on this machine is reached
 // over its socket, which needs no key, rather than over its port, whose key lies in a file.
 func target(c *cli.Context) (url, key string, err error) {
@@ -131,6 +137,8 @@ func target(c *cli.Context) (url, key string, err error) {
 		return url, key, nil
 	case url == "" && local.socket != "" && checkSocket(local.socket, os.Getuid()) == nil:
 		return local.socketURL(), key, nil
+	case url == "" && local.url == "" && checkSocket(filepath.Join(dir, socketFile), os.Getuid()) == nil:
+		return activationURL(dir), key, nil
 	case url == "":
 		url = local.url
 	}

@@ -53,7 +53,7 @@ func TestRefusesToStart(t *testing.T) {
 		{"no such address", []string{"--listen", "nowhere"}, "--listen"},
 		{"state directory of other ids", []string{"--state-dir", foreign}, "belongs to ids 3000000000+65536"},
 		{"size", []string{"--max-memory", "much"}, `--max-memory "much" is not a size`},
-		{"log format", []string{"--log-format", "xml"}, "is not text or json"},
+		{"log format", []string{"--log-format", "xml"}, "is not auto, text, json or journal"},
 		{"argument", []string{"extra"}, "takes no arguments"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

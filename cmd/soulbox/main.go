@@ -17,7 +17,7 @@ var version = "dev"
 
 func main() {
 	if os.Args[0] == wide.InnerName {
-		os.Exit(wide.Inner(slog.New(slog.NewTextHandler(os.Stderr, nil))))
+		os.Exit(wide.Inner(openLog(slog.LevelInfo, logAuto).logger()))
 	}
 	var colours string
 	session, err := wide.Daemon()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/soulbox/soulbox/cmd/soulbox/config"
 	"github.com/soulbox/soulbox/sandbox/wide"
+	"github.com/soulbox/soulbox/systemd"
 )
 
 func reloadCommand() *cli.Command {
@@ -46,10 +47,11 @@ func reloadCommand() *cli.Command {
 
 // reloader reads a daemon's configuration again.
 type reloader struct {
-	now   *config.Effective // in force, but for what needs a restart
-	load  func() (*config.Effective, error)
-	apply func(*config.Effective)
-	log   *slog.Logger
+	now    *config.Effective // in force, but for what needs a restart
+	load   func() (*config.Effective, error)
+	apply  func(*config.Effective)
+	status string // that the service manager shows of a daemon that serves
+	log    *slog.Logger
 }
 
 // run reloads at each signal until ctx ends.
@@ -57,7 +59,12 @@ func (r *reloader) run(ctx context.Context, signals <-chan os.Signal) {
 	for {
 		select {
 		case <-signals:
+			err := systemd.Reloading()
 			r.reload()
+			// Whatever came of it, the daemon serves as before.
+			if err = errors.Join(err, systemd.Ready(r.status)); err != nil {
+				r.log.Warn("the service manager was not told of the reload", "err", err)
+			}
 		case <-ctx.Done():
 			return
 		}

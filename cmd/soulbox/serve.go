@@ -90,53 +90,6 @@ func supervise(c *cli.Context, stateDir string, listen func() ([]*os.File, error
 	return nil
 }
 
-func superviseServe(c *cli.Context) (err error) {
-	cfg, err := loadConfig(c, os.Getuid())
-	if err != nil {
-		return err
-	}
-	logs := newLogSwitch(os.Stderr)
-	logs.set(cfg.LogLevel, cfg.LogFormat)
-	socket, tooLong, err := socketPath(cfg.Socket, cfg.StateDir)
-	if err != nil {
-		return err
-	}
-	if tooLong {
-		logs.logger().Warn("no socket: its path in the state directory would be too long; --socket takes a shorter one", "stateDir", cfg.StateDir, "most", maxSocketPath)
-	}
-	made := false
-	defer func() {
-		if made {
-			err = errors.Join(err, os.Remove(socket))
-		}
-	}()
-	return supervise(c, cfg.StateDir, func() ([]*os.File, error) {
-		tcp, err := listenTCP(c.Context, cfg.Listen)
-		if err != nil || socket == "" {
-			return []*os.File{tcp}, err
-		}
-		unix, err := listenSocket(socket)
-		if err != nil {
-			return nil, errors.Join(err, tcp.Close())
-		}
-		made = true
-		return []*os.File{tcp, unix}, nil
-	})
-}
-
-// listenTCP opens a listening socket that can be inherited.
-func listenTCP(ctx context.Context, address string) (*os.File, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("--listen: %w", err)
-	}
-	f, err := l.(*net.TCPListener).File()
-	if err = errors.Join(err, l.Close()); err != nil {
-		return nil, fmt.Errorf("--listen: %w", err)
-	}
-	return f, nil
-}
-
 // serve is the daemon.
 func serve(c *cli.Context, s *wide.Session) (err error) {
 	hup := make(chan os.Signal, 1) // one is enough: a reload that is due reads what is there then
@@ -148,8 +101,8 @@ func serve(c *cli.Context, s *wide.Session) (err error) {
 	if err != nil {
 		return err
 	}
-	logs := newLogSwitch(os.Stderr)
-	logs.set(cfg.LogLevel, cfg.LogFormat)
+	logs := openLog(cfg.LogLevel, cfg.LogFormat)
+	defer func() { err = errors.Join(err, logs.Close()) }()
 	log := logs.logger()
 	slog.SetDefault(log)
 	first := engineOf(cfg, s.UID, log)
@@ -176,17 +129,19 @@ func serve(c *cli.Context, s *wide.Session) (err error) {
 	if s.Generation == 1 {
 		fmt.Println(url)
 	}
-	if err := systemd.Ready("serving on " + url); err != nil {
+	status := "serving on " + url
+	if err := systemd.Ready(status); err != nil {
 		log.Warn("the service manager was not told that the daemon is ready", "err", err)
 	}
-	r := &reloader{now: cfg, log: log, load: func() (*config.Effective, error) { return loadConfig(c, s.UID) },
+	r := &reloader{now: cfg, log: log, status: status, load: func() (*config.Effective, error) { return loadConfig(c, s.UID) },
 		apply: func(next *config.Effective) {
 			logs.set(next.LogLevel, next.LogFormat)
 			e.configure(engineOf(next, s.UID, log))
 		}}
 	var wg sync.WaitGroup
 	wg.Go(func() { r.run(ctx, hup) })
-	defer wg.Wait() // it ends when ctx does, which is what ends serving
+	defer wg.Wait() // they end when ctx does, which is what ends serving
+	wg.Go(func() { systemd.KeepAlive(ctx, selfCheck(s.Listeners[0].Addr()), log) })
 	defer stop()
 	return listenAndDrain(ctx, e, s.Listeners, handler, log)
 }

@@ -44,6 +44,7 @@ func inner(log *slog.Logger) (int, error) {
 	if err := becomeRoot(); err != nil {
 		return 1, err
 	}
+	syscall.Umask(0o022) // what is made for sandboxes must be readable there; state lies below a directory of mode 0700
 	cfg, err := readConfig(os.NewFile(fdConfig, "config"))
 	if err != nil {
 		return 1, err

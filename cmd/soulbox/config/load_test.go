@@ -50,7 +50,7 @@ func load(t testing.TB, in Input) *Effective {
 func TestDefaults(t *testing.T) {
 	e := load(t, Input{Defaults: map[string]string{"state_dir": "/s", "cache_dir": "/c"}})
 	want := Config{Listen: "127.0.0.1:4444", StateDir: "/s", CacheDir: "/c", Drain: 10 * time.Second, MaxQueue: 1000, MaxSandboxes: 256, DiskFloor: 512 << 20, Runtime: "runc",
-		LogFormat: "text", Policy: sandbox.Policy{Keys: map[string]sandbox.KeyPolicy{}, Max: sandbox.Limits{WallTime: 10 * time.Minute, CPUTime: 10 * time.Minute,
+		LogFormat: "auto", Policy: sandbox.Policy{Keys: map[string]sandbox.KeyPolicy{}, Max: sandbox.Limits{WallTime: 10 * time.Minute, CPUTime: 10 * time.Minute,
 			Memory: 4 << 30, Processes: 1024, OpenFiles: 4096, FileSize: 1 << 30, Disk: 1 << 30, Inodes: 100_000, Output: 32 << 20},
 			Sandboxes: sandbox.SandboxPolicy{Timeout: time.Hour, Default: sandbox.DefaultSandboxLimits(),
 				Max: sandbox.SandboxLimits{Memory: 4 << 30, Processes: 4096, OpenFiles: 1 << 20, Disk: 20 << 30}}}}
