@@ -7,6 +7,10 @@ import (
 	"time"
 )
 
+// AgentProtocol changes with whatever makes that a daemon could not adopt the sandboxes of an earlier one: the agent's
+// services, the layout of the run directory, the ids and control groups of sandboxes.
+const AgentProtocol = 1
+
 // adoptedBox is a sandbox of an earlier daemon that lives on.
 type adoptedBox struct {
 	box *box

@@ -3,7 +3,6 @@ package sandbox
 import (
 	"context"
 	"crypto/subtle"
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -66,6 +65,7 @@ type Engine struct {
 	ctx     context.Context // of everything the engine started; ends in Close
 	stop    context.CancelCauseFunc
 	wg      sync.WaitGroup
+	runs    sync.WaitGroup // of those in wg, executions
 	langs   *languages
 	prepare singleflight.Group
 	ready   atomic.Pointer[error] // nil until the built-in program has run; then what came of it
@@ -113,37 +113,6 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	e.wg.Go(e.becomeReady)
 	return e, nil
 }
-
-// Close refuses new executions, grants running ones the drain, cancels the rest and returns when all are settled.
-func (e *Engine) Close(ctx context.Context) error {
-	e.mu.Lock()
-	was := e.closed
-	e.closed = true
-	e.mu.Unlock()
-	if was {
-		return nil
-	}
-	e.admit.Drain()
-	e.boxes.close()
-	idle := make(chan struct{})
-	go func() {
-		e.wg.Wait()
-		close(idle)
-	}()
-	grace := time.NewTimer(e.live.Load().drain)
-	defer grace.Stop()
-	select {
-	case <-idle:
-	case <-grace.C:
-	case <-ctx.Done():
-	}
-	e.stop(errDraining)
-	<-idle
-	return nil
-}
-
-// errDraining is why executions end that outlast the drain.
-var errDraining = errors.New("the daemon is stopping")
 
 // Reserve takes a place in the queue for client before its request is read.
 func (e *Engine) Reserve(client string) (*Place, error) { return e.admit.Reserve(client) }
@@ -239,7 +208,9 @@ func (e *Engine) launch(fn func(context.Context), a *active) bool {
 	}
 	ctx, stop := context.WithCancel(e.ctx)
 	a.started(stop)
+	e.runs.Add(1)
 	e.wg.Go(func() {
+		defer e.runs.Done()
 		defer stop()
 		fn(ctx)
 	})

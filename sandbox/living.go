@@ -48,6 +48,7 @@ type living struct {
 	users   int       // calls and streams that use it now
 	lastUse time.Time // when users became 0
 	verdict *ending   // why it is to end; set once
+	left    bool      // it lives on without this daemon; excludes verdict
 	frozen  bool      // some of its processes may be
 	disk    int64     // bytes written, as of the last look
 }
@@ -86,7 +87,7 @@ func (l *living) snapshot() Sandbox {
 func (l *living) end(state SandboxState, reason string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.verdict == nil {
+	if l.verdict == nil && !l.left {
 		l.verdict = &ending{state, reason}
 		l.stop()
 	}
@@ -171,6 +172,17 @@ func (l *living) keep(ctx context.Context) {
 	}
 	l.stop()
 	helpers.Wait()
+	<-l.turn // what changes it now finishes first; nobody gets a turn any more
+	l.mu.Lock()
+	left := l.left
+	l.mu.Unlock()
+	if left {
+		if err := l.box.agent.Close(); err != nil {
+			l.s.e.log.Warn("the connection to a sandbox did not close", "id", l.box.id, "err", err)
+		}
+		close(l.gone)
+		return
+	}
 	l.bury()
 }
 
@@ -186,7 +198,6 @@ func (l *living) deathReason() string {
 
 // bury takes the sandbox apart and journals its end.
 func (l *living) bury() {
-	<-l.turn // what changes it now finishes first; nobody gets a turn any more
 	l.mu.Lock()
 	verdict := l.verdict
 	l.mu.Unlock()

@@ -3,8 +3,6 @@ package sandbox
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"sync"
 
 	"github.com/soulbox/soulbox/images"
@@ -171,21 +169,6 @@ func (s *Sandboxes) Live() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.byID)
-}
-
-// close ends all sandboxes: the daemon stops for good, and its supervisor with it.
-func (s *Sandboxes) close() {
-	s.mu.Lock()
-	s.closed = true
-	all := slices.Collect(maps.Values(s.byID))
-	s.mu.Unlock()
-	for _, l := range all {
-		l.end(SandboxStopped, "the daemon stopped")
-	}
-	for _, l := range all {
-		<-l.gone
-	}
-	s.opened.Wait()
 }
 
 // forget drops a sandbox that has ended.

@@ -28,6 +28,7 @@ func commands(session *wide.Session) []*cli.Command {
 		attemptCommand(),
 		configCommand(),
 		reloadCommand(),
+		upgradeCommand(),
 		systemdCommand(),
 		versionCommand(),
 		completionCommand(),

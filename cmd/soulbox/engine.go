@@ -22,6 +22,9 @@ import (
 	"github.com/soulbox/soulbox/store"
 )
 
+// stateSchema is the version of the tables in the store.
+const stateSchema = 1
+
 // engineConfig is what a command decides about the engine in it.
 type engineConfig struct {
 	cacheDir     string
@@ -49,7 +52,10 @@ type engine struct {
 	keep     *retention
 	blocks   int // of ids: more sandboxes cannot run at once
 	warnings []sandbox.Warning
-	onClose  []func() error // newest runs first
+
+	handedOver bool // to the next daemon, with the sandboxes; set before Close
+
+	onClose []func() error // newest runs first
 }
 
 // openEngine assembles the engine of a daemon.
@@ -64,11 +70,16 @@ func openEngine(ctx context.Context, s *wide.Session, c engineConfig) (_ *engine
 	if err != nil {
 		return nil, err
 	}
-	e.onClose = append(e.onClose, func() error { return tree.Remove(context.WithoutCancel(ctx)) })
+	e.onClose = append(e.onClose, func() error {
+		if e.handedOver {
+			return nil // sandboxes live in it
+		}
+		return tree.Remove(context.WithoutCancel(ctx))
+	})
 	if e.warnings = hostWarnings(tree); c.strict && len(e.warnings) > 0 {
 		return nil, refusal(e.warnings)
 	}
-	if e.store, err = store.Open(filepath.Join(s.StateDir, storeDir), store.Options{Logger: c.log}); err != nil {
+	if e.store, err = store.Open(filepath.Join(s.StateDir, storeDir), store.Options{Logger: c.log, Schema: stateSchema}); err != nil {
 		return nil, err
 	}
 	e.onClose = append(e.onClose, e.store.Close)
@@ -137,8 +148,12 @@ func runUntil(ctx context.Context, fn func(context.Context)) (stop func() error)
 	}
 }
 
-// Close settles all executions and gives back what they stood on.
+// Close settles all executions and gives back what they stood on; what the next daemon takes over stays.
 func (e *engine) Close(ctx context.Context) error {
+	if e.handedOver {
+		e.Leave()
+		return e.closeParts()
+	}
 	return errors.Join(e.Engine.Close(ctx), e.closeParts())
 }
 

@@ -5,20 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/soulbox/soulbox/cgroups"
 	"github.com/soulbox/soulbox/cmd/soulbox/config"
-	"github.com/soulbox/soulbox/rpc"
 	"github.com/soulbox/soulbox/sandbox"
 	"github.com/soulbox/soulbox/sandbox/wide"
 	"github.com/soulbox/soulbox/systemd"
@@ -26,9 +22,6 @@ import (
 
 // exitCrashed is the status after which the supervisor starts the daemon again.
 const exitCrashed = 2
-
-// lastAnswers bounds how long clients may take to read what the last executions answered.
-const lastAnswers = 5 * time.Second
 
 func serveCommand(session *wide.Session) *cli.Command {
 	return &cli.Command{
@@ -125,14 +118,16 @@ func serve(c *cli.Context, s *wide.Session) (err error) {
 	if err := writeEndpoint(s.StateDir, endpointOf(s.Listeners)); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, removeEndpoint(s.StateDir)) }()
+	defer func() {
+		if !e.handedOver { // the next one is there at once
+			err = errors.Join(err, removeEndpoint(s.StateDir))
+		}
+	}()
 	if s.Generation == 1 {
 		fmt.Println(url)
 	}
 	status := "serving on " + url
-	if err := systemd.Ready(status); err != nil {
-		log.Warn("the service manager was not told that the daemon is ready", "err", err)
-	}
+	notify(log, systemd.Ready, status)
 	r := &reloader{now: cfg, log: log, status: status, load: func() (*config.Effective, error) { return loadConfig(c, s.UID) },
 		apply: func(next *config.Effective) {
 			logs.set(next.LogLevel, next.LogFormat)
@@ -143,36 +138,6 @@ func serve(c *cli.Context, s *wide.Session) (err error) {
 	defer wg.Wait() // they end when ctx does, which is what ends serving
 	wg.Go(func() { systemd.KeepAlive(ctx, selfCheck(s.Listeners[0].Addr()), log) })
 	defer stop()
+	wg.Go(func() { tellReady(ctx, e, s, log) })
 	return listenAndDrain(ctx, e, s.Listeners, handler, log)
-}
-
-// listenAndDrain serves until ctx ends, then lets requests end and settles all executions.
-func listenAndDrain(ctx context.Context, e *engine, listeners []net.Listener, h http.Handler, log *slog.Logger) error {
-	srv := rpc.Server(h, log)
-	failed := make(chan error, len(listeners))
-	for _, l := range listeners {
-		go func() { failed <- srv.Serve(l) }()
-	}
-	select {
-	case err := <-failed:
-		return fmt.Errorf("serve: %w", err)
-	case <-ctx.Done():
-	}
-	log.Info("stopping: no new executions, running ones may end")
-	if err := systemd.Stopping("running executions may end"); err != nil {
-		log.Warn("the service manager was not told that the daemon stops", "err", err)
-	}
-	// The server stays until all is settled: it refuses new executions, and still shows and cancels those that run. The
-	// supervisor holds the socket, so a client of a server that is closed would wait for nothing.
-	err := e.Engine.Close(context.WithoutCancel(ctx))
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastAnswers)
-	defer cancel()
-	if stuck := srv.Shutdown(last); stuck != nil {
-		log.Warn("a client did not read its answer", "err", stuck)
-		err = errors.Join(err, srv.Close())
-	}
-	for range listeners {
-		<-failed //nolint:errcheck // http.ErrServerClosed
-	}
-	return err
 }

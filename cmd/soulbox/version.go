@@ -8,7 +8,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/soulbox/soulbox/sandbox"
 	"github.com/soulbox/soulbox/sandbox/assets"
+	"github.com/soulbox/soulbox/sandbox/wide"
 )
 
 // buildInfo is what `soulbox version --json` prints.
@@ -19,6 +21,17 @@ type buildInfo struct {
 	Programs string `json:"programs"`         // digest of the embedded programs; empty without them
 	Runc     string `json:"runc,omitempty"`   // version of libcontainer in the build
 	Notice   string `json:"notice,omitempty"` // what this build cannot do
+
+	// Compatible is equal in two builds of which one's daemon can take over the other's sandboxes.
+	Compatible compatibility `json:"compatible"`
+}
+
+// compatibility are versions of what a daemon shares with its supervisor, with the agents of living sandboxes and with
+// the daemon before it.
+type compatibility struct {
+	Supervisor int `json:"supervisor"`
+	Agent      int `json:"agent"`
+	State      int `json:"state"`
 }
 
 func versionCommand() *cli.Command {
@@ -37,7 +50,7 @@ func versionCommand() *cli.Command {
 }
 
 func build() buildInfo {
-	b := buildInfo{Version: version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	b := buildInfo{Version: version, Compatible: compatibility{wide.Protocol, sandbox.AgentProtocol, stateSchema}, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	digest, err := assets.Digest()
 	if err != nil {
 		b.Notice = err.Error()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -36,10 +37,12 @@ func Inner(log *slog.Logger) int {
 }
 
 func inner(log *slog.Logger) (int, error) {
-	control := os.NewFile(fdControl, "control")
-	var one [1]byte
-	if _, err := control.Read(one[:]); err != nil {
-		return 1, fmt.Errorf("wait for the id maps: %w", err)
+	control, err := unixConn(os.NewFile(fdControl, "control"))
+	if err != nil {
+		return 1, err
+	}
+	if word, _, err := readPacket(control); err != nil || word != wordGo {
+		return 1, fmt.Errorf("wait for the id maps: %q: %w", word, err)
 	}
 	if err := becomeRoot(); err != nil {
 		return 1, err
@@ -49,17 +52,14 @@ func inner(log *slog.Logger) (int, error) {
 	if err != nil {
 		return 1, err
 	}
-	for fd := fdControl; fd < fdListener+cfg.Listeners; fd++ {
+	for fd := fdLock; fd < fdListener+cfg.Listeners; fd++ {
 		unix.CloseOnExec(fd)
 	}
 	if cfg.RunDir, err = mounts(cfg.StateDir); err != nil {
 		return 1, err
 	}
-	s := &supervisor{cfg: cfg, log: log, outerGone: make(chan struct{})}
-	go func() { // lives as long as the process: its end is the process's end
-		_, _ = control.Read(one[:])
-		close(s.outerGone)
-	}()
+	s := &supervisor{cfg: cfg, log: log, control: control, outerGone: make(chan struct{}), requests: make(chan *upgrade)}
+	go s.listen() // lives as long as the process: its end is the process's end
 	return s.loop()
 }
 
@@ -126,54 +126,84 @@ func within(path, dir string) bool { return path == dir || strings.HasPrefix(pat
 type supervisor struct {
 	cfg       config
 	log       *slog.Logger
+	control   *net.UnixConn // to outer
 	outerGone chan struct{}
-	daemon    int // pid, 0 while none runs
+	requests  chan *upgrade
+
+	exe      *os.File // that the daemon is started from; nil: this executable
+	daemon   int      // pid, 0 while none runs
+	started  time.Time
+	delay    time.Duration // before it is started again
+	again    <-chan time.Time
+	stopping bool
+	upgrade  *upgrade // under way; nil: none
 }
 
 // loop starts the daemon, restarts it, forwards signals to it and reaps every child, its own and inherited ones.
 func (s *supervisor) loop() (int, error) {
 	sigs := make(chan os.Signal, 16)
 	signal.Notify(sigs, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGCHLD)
-	delay := restartFirst
-	started := time.Now()
-	if err := s.start(); err != nil {
+	s.delay, s.started = restartFirst, time.Now()
+	if err := s.start(nil); err != nil {
 		return 1, err
 	}
-	var again <-chan time.Time
-	stopping := false
 	for {
 		select {
 		case <-s.outerGone:
 			return 1, errors.New("the supervisor in the host's namespaces is gone")
-		case <-again:
-			again, started = nil, time.Now()
-			if err := s.start(); err != nil {
+		case u := <-s.requests:
+			s.begin(u)
+		case <-s.upgrade.ready():
+			s.finish()
+		case <-s.upgrade.late():
+			s.log.Error("the daemon of the new executable is not ready in time: it is killed", "most", readyMost)
+			s.kill(syscall.SIGKILL)
+		case <-s.again:
+			s.again, s.started = nil, time.Now()
+			if err := s.startOrFallBack(); err != nil {
 				return 1, err
 			}
 		case sig := <-sigs:
-			if sig != syscall.SIGCHLD {
-				stopping = stopping || sig == syscall.SIGTERM || sig == syscall.SIGINT
-				if s.daemon != 0 {
-					_ = syscall.Kill(s.daemon, sig.(syscall.Signal))
-				} else if stopping {
-					return 0, nil
+			if sig == syscall.SIGCHLD {
+				if ws, ended := s.reap(); ended && s.ended(ws) {
+					return statusOf(ws), nil
 				}
 				continue
 			}
-			ws, ended := s.reap()
-			if !ended {
-				continue
+			s.stopping = s.stopping || sig == syscall.SIGTERM || sig == syscall.SIGINT
+			if s.daemon == 0 && s.stopping {
+				return 0, nil
 			}
-			if !s.cfg.Restart || stopping || !crashed(ws) {
-				return statusOf(ws), nil
-			}
-			if time.Since(started) > restartCalm {
-				delay = restartFirst
-			}
-			s.log.Error("daemon died, starting it again", "status", statusOf(ws), "delay", delay)
-			again = time.After(delay)
-			delay = min(2*delay, restartLast)
+			s.kill(sig.(syscall.Signal))
 		}
+	}
+}
+
+// ended decides what follows on a daemon's end. It is true when that is the end of all.
+func (s *supervisor) ended(ws syscall.WaitStatus) bool {
+	if s.stopping || !s.cfg.Restart {
+		return true
+	}
+	if s.upgrade != nil {
+		s.turn(ws)
+		return false
+	}
+	if !crashed(ws) {
+		return true
+	}
+	if time.Since(s.started) > restartCalm {
+		s.delay = restartFirst
+	}
+	s.log.Error("daemon died, starting it again", "status", statusOf(ws), "delay", s.delay)
+	s.again = time.After(s.delay)
+	s.delay = min(2*s.delay, restartLast)
+	return false
+}
+
+// kill signals the daemon, if there is one.
+func (s *supervisor) kill(sig syscall.Signal) {
+	if s.daemon != 0 {
+		_ = syscall.Kill(s.daemon, sig)
 	}
 }
 
@@ -204,28 +234,31 @@ func (s *supervisor) reap() (status syscall.WaitStatus, ended bool) {
 	}
 }
 
-func (s *supervisor) start() error {
+// start starts the daemon. It writes a byte to ready, which may be nil, once it is ready.
+func (s *supervisor) start(ready *os.File) error {
 	s.cfg.Generation++
+	s.cfg.Ready = ready != nil
 	cfg, err := configFile(s.cfg)
 	if err != nil {
 		return err
 	}
 	defer cfg.Close()
-	files := []uintptr{0, 1, 2, fdConfigNull(), fdLock, cfg.Fd(), fdState}
+	files := []uintptr{0, 1, 2, ^uintptr(0), fdLock, cfg.Fd(), fdState}
+	if ready != nil {
+		files[fdReady] = ready.Fd()
+	}
 	for i := range s.cfg.Listeners {
 		files = append(files, uintptr(fdListener+i))
 	}
-	pid, _, err := syscall.StartProcess("/proc/self/exe", append([]string{DaemonName}, s.cfg.Args...), &syscall.ProcAttr{
+	path := s.executable()
+	pid, _, err := syscall.StartProcess(path, append([]string{DaemonName}, s.cfg.Args...), &syscall.ProcAttr{
 		Env:   os.Environ(),
 		Files: files,
 		Sys:   &syscall.SysProcAttr{},
 	})
 	if err != nil {
-		return fmt.Errorf("start the daemon: %w", (&exec.Error{Name: "/proc/self/exe", Err: err}))
+		return fmt.Errorf("start the daemon: %w", (&exec.Error{Name: path, Err: err}))
 	}
 	s.daemon = pid
 	return nil
 }
-
-// fdConfigNull closes the control pipe's number in the daemon: it must not hold outer's pipe.
-func fdConfigNull() uintptr { return ^uintptr(0) }

@@ -26,7 +26,8 @@ const (
 
 // Descriptors of inner and of the daemon. From fdListener on come the listening sockets, as many as Options.Listen opened.
 const (
-	fdControl  = 3 // inner: pipe from outer; one byte when the maps are written, EOF when outer is gone
+	fdControl  = 3 // inner: packets from outer, see channel.go; EOF when outer is gone
+	fdReady    = 3 // daemon: pipe to inner, one byte when it is ready
 	fdLock     = 4
 	fdConfig   = 5
 	fdState    = 6
@@ -56,6 +57,7 @@ type config struct {
 	RunDir     string   `json:"runDir"`
 	Generation int      `json:"generation"`
 	UID        int      `json:"uid"`
+	Ready      bool     `json:"ready"` // fdReady is there
 }
 
 // Run starts the wide namespace and returns the daemon's exit status when everything in it has ended.
@@ -81,12 +83,12 @@ func Run(ctx context.Context, o Options) (int, error) {
 		return 1, err
 	}
 	defer cfg.Close()
-	pr, pw, err := os.Pipe()
+	control, theirs, err := newChannel()
 	if err != nil {
-		return 1, fmt.Errorf("make control pipe: %w", err)
+		return 1, err
 	}
-	defer pw.Close() // after inner is gone; before, its EOF would end inner
-	files := append([]*os.File{pr, o.Lock, cfg, state}, listeners...)
+	defer control.Close() // after inner is gone; before, its EOF would end inner
+	files := append([]*os.File{theirs, o.Lock, cfg, state}, listeners...)
 
 	// The parent-death signal is tied to the thread that forks: keep it for good.
 	runtime.LockOSThread()
@@ -95,11 +97,18 @@ func Run(ctx context.Context, o Options) (int, error) {
 	signal.Notify(sigs, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT)
 	defer signal.Stop(sigs)
 	cmd, err := startInner(files)
-	if err = errors.Join(err, pr.Close()); err != nil {
+	if err = errors.Join(err, theirs.Close()); err != nil {
 		return 1, err
 	}
-	if err := release(ctx, cmd.Process.Pid, o.Range, pw); err != nil {
+	if err := release(ctx, cmd.Process.Pid, o.Range, control); err != nil {
 		return 1, errors.Join(err, cmd.Process.Kill(), ignoreExit(cmd.Wait()))
+	}
+	if o.Restart {
+		door, err := openDoor(o.StateDir, control)
+		if err != nil {
+			return 1, errors.Join(err, cmd.Process.Kill(), ignoreExit(cmd.Wait()))
+		}
+		defer door.Close()
 	}
 	done := make(chan struct{})
 	var wg sync.WaitGroup
@@ -148,7 +157,7 @@ func release(ctx context.Context, pid int, r Range, control io.Writer) error {
 	if err := dropCaps(); err != nil {
 		return err
 	}
-	if _, err := control.Write([]byte{1}); err != nil {
+	if _, err := control.Write([]byte(wordGo)); err != nil {
 		return fmt.Errorf("release inner: %w", err)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package wide
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -17,6 +18,23 @@ type Session struct {
 	Generation int            // 1 for the first daemon, counted up at each restart
 	Lock       *os.File       // id lock, shared with inner: what is locked through it stays locked when the daemon dies
 	Listeners  []net.Listener // in the order of [Options.Listen]
+
+	ready *os.File // nil when nobody waits for it
+}
+
+// Ready tells the supervisor that the daemon does what it is for. Until then a daemon of a new executable can give way to
+// one of the old.
+func (s *Session) Ready() error {
+	if s.ready == nil {
+		return nil
+	}
+	_, err := s.ready.Write([]byte{1})
+	err = errors.Join(err, s.ready.Close())
+	s.ready = nil
+	if err != nil {
+		return fmt.Errorf("tell the supervisor that the daemon is ready: %w", err)
+	}
+	return nil
 }
 
 // Daemon returns the session of this process, or nil when it is no daemon: when argv[0] is not [DaemonName].
@@ -33,6 +51,10 @@ func Daemon() (*Session, error) {
 	}
 	s := &Session{StateDir: cfg.StateDir, RunDir: cfg.RunDir, Range: cfg.Range, UID: cfg.UID, Generation: cfg.Generation,
 		Lock: os.NewFile(fdLock, "ids.lock")}
+	if cfg.Ready {
+		unix.CloseOnExec(fdReady)
+		s.ready = os.NewFile(fdReady, "ready")
+	}
 	for i := range cfg.Listeners {
 		f := os.NewFile(uintptr(fdListener+i), "listener")
 		l, err := net.FileListener(f)
