@@ -92,7 +92,7 @@ func pass(conn, control *net.UnixConn) (err error) {
 		return err
 	}
 	if f == nil || word != wordUpgrade {
-		return fmt.Errorf("%q is no request", word)
+		return fmt.Errorf("%.20q is no request", word)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	return ask(context.Background(), control, word, f) // ended by inner's end

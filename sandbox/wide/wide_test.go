@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -77,6 +78,8 @@ func testListeners() ([]*os.File, error) {
 
 // testDaemon tells what it sees, starts a grandchild that outlives it, and does what its standard input says.
 func testDaemon() int {
+	handOver := make(chan os.Signal, 1)
+	signal.Notify(handOver, HandOver)
 	s, err := Daemon()
 	if err != nil || s == nil {
 		fmt.Println("error", err)
@@ -92,8 +95,17 @@ func testDaemon() int {
 		fmt.Println("error", err)
 		return 3
 	}
-	fmt.Printf("daemon gen=%d pid=%d ppid=%d uid=%d sleep=%d listener=%v run=%s maps=%q\n", s.Generation, os.Getpid(), os.Getppid(), os.Getuid(),
+	exe, _ := os.Readlink("/proc/self/exe")
+	fmt.Printf("daemon gen=%d exe=%s pid=%d ppid=%d uid=%d sleep=%d listener=%v run=%s maps=%q\n", s.Generation, exe, os.Getpid(), os.Getppid(), os.Getuid(),
 		child.Process.Pid, len(s.Listeners) == 2 && s.Listeners[1].Addr().Network() == "unix", s.RunDir, strings.Join(strings.Fields(string(maps)), " "))
+	go func() {
+		<-handOver
+		os.Exit(0)
+	}()
+	if err := s.Ready(); err != nil {
+		fmt.Println("error", err)
+		return 3
+	}
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
 		switch in.Text() {
