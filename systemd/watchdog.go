@@ -36,6 +36,14 @@ func WatchdogInterval() time.Duration {
 	return time.Duration(µs) * time.Microsecond
 }
 
+// Alive pings the watchdog once: for a daemon that starts again under a unit that has run, and cannot answer yet.
+func Alive() error {
+	if WatchdogInterval() == 0 {
+		return nil
+	}
+	return send(daemon.SdNotifyWatchdog)
+}
+
 // KeepAlive pings the service manager's watchdog, three times in each interval, as long as check succeeds, until ctx
 // ends. A check that fails or does not return in time is no ping: without one for an interval the service manager ends
 // the unit and starts it again. Without a watchdog KeepAlive does nothing.

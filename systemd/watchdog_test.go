@@ -16,6 +16,10 @@ import (
 func TestKeepAlive(t *testing.T) {
 	manager := newNotifySocket(t)
 	t.Setenv(watchdogTime, "60000") // 60 ms
+	if err := Alive(); err != nil {
+		t.Fatal(err)
+	}
+	manager.expect(t, "WATCHDOG=1")
 	var answer atomic.Pointer[func(context.Context) error]
 	set := func(f func(context.Context) error) { answer.Store(&f) }
 	set(func(context.Context) error { return nil })
@@ -82,6 +86,10 @@ func TestWatchdogInterval(t *testing.T) {
 		}
 	}
 	t.Setenv(watchdogTime, "")
+	t.Setenv("NOTIFY_SOCKET", "/none")
+	if err := Alive(); err != nil {
+		t.Errorf("Alive without a watchdog: %v", err)
+	}
 	KeepAlive(t.Context(), func(context.Context) error {
 		t.Error("without a watchdog the check was made")
 		return nil

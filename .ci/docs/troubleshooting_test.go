@@ -106,14 +106,14 @@ func messages(t *testing.T, dirs ...string) (all string, sentinels map[string]st
 // What the document says of a start and of the command line is what SoulBox says, and every error that a start can meet
 // and that has a text of its own is there.
 func TestMessagesAreDocumented(t *testing.T) {
-	documented := quoted(section(t, "The daemon does not start"))
-	known, _ := messages(t, "../../cmd/soulbox", "../../sandbox", "../../store", "../../cgroups")
+	documented := append(quoted(section(t, "The daemon does not start")), quoted(section(t, "Services and upgrades"))...)
+	known, _ := messages(t, "../../cmd/soulbox", "../../sandbox", "../../store", "../../cgroups", "../../systemd")
 	for _, text := range append(documented, quoted(section(t, "The command line"))...) {
 		if text != "--listen: listen tcp" && text != "address already in use" && !strings.Contains(known, text) { // Go's own
 			t.Errorf("docs/troubleshooting.md has %q, which nothing says", text)
 		}
 	}
-	_, starting := messages(t, "../../sandbox/wide", "../../sandbox/idlock.go", "../../store/store.go", "../../cmd/soulbox/socket.go", "../../cmd/soulbox/engine.go")
+	_, starting := messages(t, "../../sandbox/wide", "../../systemd", "../../sandbox/idlock.go", "../../store/store.go", "../../cmd/soulbox/socket.go", "../../cmd/soulbox/engine.go")
 	for _, inside := range []string{"no such row", "row exists", "store is closed", "cursor is not one of this listing", "value is too large"} {
 		delete(starting, inside)
 	}

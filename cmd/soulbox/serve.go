@@ -98,6 +98,9 @@ func serve(c *cli.Context, s *wide.Session) (err error) {
 	defer func() { err = errors.Join(err, logs.Close()) }()
 	log := logs.logger()
 	slog.SetDefault(log)
+	if err := systemd.Alive(); err != nil { // the next ping comes once it can answer
+		log.Warn("the watchdog was not pinged", "err", err)
+	}
 	first := engineOf(cfg, s.UID, log)
 	if first.cacheDir, err = filepath.Abs(first.cacheDir); err != nil {
 		return fmt.Errorf("cache directory: %w", err)
