@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -27,6 +28,13 @@ func runScripts(t *testing.T, dir, state string) {
 		Dir:                 dir,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
+		Condition: func(name string) (bool, error) {
+			if name != "systemd" {
+				return false, fmt.Errorf("no condition %q", name)
+			}
+			_, err := os.Stat("/run/systemd/system")
+			return err == nil, nil
+		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", filepath.Dir(bin)+string(os.PathListSeparator)+os.Getenv("PATH"))
 			e.Setenv("SOULBOX_STATE_DIR", state)

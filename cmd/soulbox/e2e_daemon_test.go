@@ -70,9 +70,14 @@ func startDaemonIn(t *testing.T, state string, args ...string) *daemon {
 // launchDaemon starts a daemon and returns once it has printed its URL.
 func launchDaemon(t *testing.T, state string, args ...string) *daemon {
 	t.Helper()
-	d := &daemon{t: t, state: state, log: &logBuffer{}, exited: make(chan struct{})}
-	d.cmd = exec.Command(binary(t), append([]string{"serve", "--state-dir", state, "--listen", "127.0.0.1:0"}, args...)...)
-	d.cmd.Env = append(os.Environ(), "SOULBOX_API_KEY="+testKey)
+	return launchCommand(t, state, exec.Command(binary(t), append([]string{"serve", "--state-dir", state, "--listen", "127.0.0.1:0"}, args...)...))
+}
+
+// launchCommand is launchDaemon for a command that becomes a daemon on state.
+func launchCommand(t *testing.T, state string, cmd *exec.Cmd) *daemon {
+	t.Helper()
+	d := &daemon{t: t, state: state, log: &logBuffer{}, exited: make(chan struct{}), cmd: cmd}
+	d.cmd.Env = append(append(os.Environ(), cmd.Env...), "SOULBOX_API_KEY="+testKey)
 	d.cmd.Stderr = d.log
 	// What the daemon started must not hold this process's pipes once the supervisor is gone.
 	d.cmd.WaitDelay = 5 * time.Second
