@@ -30,7 +30,6 @@ type service struct {
 	dir    string   // of its units
 	state  string   // its state directory
 	as     []string // runs a command as its operator
-	runs   []string // runs a command as its user
 	url    string
 	listen string
 }
