@@ -18,6 +18,9 @@ const (
 	systemRuntime = "/run/soulbox-service"
 )
 
+// serviceComment is what stands beside a user that install made.
+const serviceComment = "SoulBox"
+
 // InstallOptions say what [Manager.Install] makes.
 type InstallOptions struct {
 	Units UnitOptions
@@ -106,7 +109,7 @@ func (m *Manager) accountSteps(o InstallOptions) ([]Step, error) {
 	var steps []Step
 	if err != nil {
 		steps = append(steps, m.command("useradd", "--system", "--user-group", "--home-dir", systemState, "--no-create-home",
-			"--shell", "/usr/sbin/nologin", "--comment", "SoulBox", name))
+			"--shell", "/usr/sbin/nologin", "--comment", serviceComment, name))
 	}
 	args, err := o.SubordinateIDs(name)
 	if err != nil {

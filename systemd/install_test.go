@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -185,6 +186,23 @@ func TestSystemNeedsRoot(t *testing.T) {
 	}
 	if _, _, err := m.Uninstall(t.Context(), UninstallOptions{}); !errors.Is(err, ErrNotRoot) {
 		t.Errorf("Uninstall = %v, want ErrNotRoot", err)
+	}
+}
+
+func TestIsServiceUser(t *testing.T) {
+	for _, tt := range []struct {
+		account user.User
+		want    bool
+	}{
+		{user.User{Username: "soulbox", Name: "SoulBox", HomeDir: "/var/lib/soulbox"}, true},
+		{user.User{Username: "runner", Name: "SoulBox", HomeDir: "/var/lib/soulbox"}, true},
+		{user.User{Username: "www-data", Name: "www-data", HomeDir: "/var/www"}, false},
+		{user.User{Username: "soulbox", HomeDir: "/var/lib/soulbox"}, false},
+		{user.User{Username: "soulbox", Name: "SoulBox", HomeDir: "/home/soulbox"}, false},
+	} {
+		if got := isServiceUser(&tt.account); got != tt.want {
+			t.Errorf("isServiceUser(%+v) = %t, want %t", tt.account, got, tt.want)
+		}
 	}
 }
 

@@ -48,12 +48,21 @@ func (m *Manager) Uninstall(_ context.Context, o UninstallOptions) (steps []Step
 	if !m.System {
 		return steps, stays, nil
 	}
-	if _, err := user.Lookup(o.User); err == nil && o.Purge {
+	switch account, err := user.Lookup(o.User); {
+	case err != nil: // there is none
+	case !isServiceUser(account):
+		stays = append(stays, fmt.Sprintf("user %s, which install did not make", o.User))
+	case o.Purge:
 		steps = append(steps, m.command("userdel", o.User)) // and its lines in /etc/subuid and /etc/subgid
-	} else if err == nil {
+	default:
 		stays = append(stays, fmt.Sprintf("user %s with its subordinate ids", o.User))
 	}
 	return steps, stays, nil
+}
+
+// isServiceUser tells whether install made a user: others are not to be removed, whatever the service ran as.
+func isServiceUser(account *user.User) bool {
+	return account.Name == serviceComment && account.HomeDir == systemState
 }
 
 // unitRemoval stops what runs and removes the units.

@@ -232,10 +232,14 @@ func systemdUninstall(c *cli.Context) error {
 	if err := take(c, steps, "it is not installed: nothing to do"); err != nil {
 		return err
 	}
-	if len(stays) > 0 {
-		return printLines(c.App.Writer, "what stays: "+strings.Join(stays, ", ")+"; --purge removes it")
+	if len(stays) == 0 {
+		return nil
 	}
-	return nil
+	line := "what stays: " + strings.Join(stays, ", ")
+	if !c.Bool("purge") {
+		line += "; --purge removes what install made"
+	}
+	return printLines(c.App.Writer, line)
 }
 
 func systemdPrint(c *cli.Context) error {
