@@ -171,7 +171,7 @@ test-e2e: ## the whole program, as root and as a plain user (after make build CO
 	@.ci/e2e rootless
 
 .PHONY: test-vm
-test-vm: build ## limits on a delegated cgroup v2 tree, as a plain user, in a small virtual machine
+test-vm: build ## what needs systemd and a delegated cgroup v2 tree, SoulBox as a service too, in a small virtual machine
 	@.ci/vm
 
 # Documents in which a command, or a file that one needs, may stand.
