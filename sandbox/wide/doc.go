@@ -5,6 +5,9 @@
 // and forwards signals. [Inner] is PID 1 there: it mounts the run directory, starts the daemon, starts it again when it
 // is killed, and reaps. The daemon finds what it was given with [Daemon].
 //
+// [Upgrade] has a supervisor start its daemon from another executable: the one that runs ends on [HandOver], and its
+// sandboxes are the next one's. A new one that is not ready in time ([Session.Ready]) gives way to the old executable.
+//
 // Root and rootless differ in where the ids come from ([Subordinate]) and in who writes the maps, and nowhere else.
 //
 // Invariants: when outer or inner dies, the kernel ends everything they started; inherited descriptors (id lock,
