@@ -220,8 +220,11 @@ func (e *Engine) bundle(b *box, dir string, root *images.RootFS, spec boxSpec) i
 		Args:          []string{images.SoulBinDir + "/" + assetAgent, "--dir", images.SoulDir},
 		CgroupsPath:   b.cg.AgentPath(),
 	}
-	if b.rt.Info().OneGroup { // its kernel makes its own devices
-		o.Args = append(o.Args, "--trim-devices")
+	if b.rt.Info().OwnKernel { // which adds what nobody asked for
+		o.Args = append(o.Args, "--trim-devices", "--unmount=/sys")
+		if spec.sandbox != nil {
+			o.Args = append(o.Args, "--unmount=/tmp")
+		}
 	}
 	if spec.sandbox != nil {
 		o.Capabilities = slices.Compact(slices.Sorted(slices.Values(slices.Concat(images.AgentCapabilities(), images.SessionCapabilities()))))
@@ -252,7 +255,7 @@ func (s *slot) stats() (cgroups.Stats, error) {
 // slotGroup makes the group of a slot of b, and opens what its PID 1 joins it by: nothing where the runtime's sandboxes
 // are one group.
 func (b *box) slotGroup(name string, l cgroups.Limits) (*cgroups.Group, []*os.File, error) {
-	if b.rt.Info().OneGroup {
+	if b.rt.Info().OwnKernel {
 		return nil, nil, nil
 	}
 	group, err := b.cg.Slot(name)
@@ -291,7 +294,7 @@ func (e *Engine) openSlot(ctx context.Context, b *box, name string, l Limits, fi
 	spec := client.SlotSpec{
 		Hostname: "soulbox", UID: programUID, GID: programUID, LauncherID: launcherUID,
 		Filter: e.o.ProgramFilter, Hide: []string{images.SoulDir, images.SoulBinDir},
-		Disk: l.Disk + files.bytes, Inodes: l.Inodes + files.inodes, OwnGroup: b.rt.Info().OneGroup, Processes: l.Processes,
+		Disk: l.Disk + files.bytes, Inodes: l.Inodes + files.inodes, OwnGroup: b.rt.Info().OwnKernel, Processes: l.Processes,
 	}
 	if files.copyOf != nil {
 		spec.CopyOf = files.copyOf.Slot

@@ -374,7 +374,7 @@ func (e *Engine) Info(context.Context) (SystemInfo, error) {
 func (e *Engine) unenforced(rt Runtime, l Limits) []LimitName {
 	var out []LimitName
 	has := e.o.Cgroups.Enforced()
-	if rt.Info().OneGroup { // in a group of its own kernel's
+	if rt.Info().OwnKernel { // in a group of its own kernel's
 		has.CPUTime, has.Pids = true, true
 	}
 	if !has.CPUTime && l.CPUTime > 0 {

@@ -68,9 +68,9 @@ type RuntimeInfo struct {
 	Enforced []LimitName // limits that the kernel keeps for the whole process tree; others are kept by rlimits and polling
 	Features []Feature
 
-	// OneGroup says that the host's cgroups see each sandbox as one: its slots are bounded and counted within it, by its
-	// agent, which kills a slot that holds more memory than it may. The host's limits are Overhead above the sandbox's: a
-	// program that outruns the agent ends its sandbox there.
-	OneGroup bool
-	Overhead cgroups.Limits // what the runtime itself may use for one sandbox
+	// OwnKernel says that each sandbox runs on a kernel of its own. The host's cgroups then see it as one: its slots are
+	// bounded and counted within, by its agent, which kills a slot that holds more memory than it may. The host's limits
+	// are Overhead above the sandbox's: a program that outruns the agent ends its sandbox there.
+	OwnKernel bool
+	Overhead  cgroups.Limits // what the runtime itself may use for one sandbox
 }

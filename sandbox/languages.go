@@ -70,7 +70,7 @@ func (l *languages) version(ctx context.Context, b *box, r *images.Recipe, limit
 	var out bytes.Buffer
 	ctx, cancel := context.WithTimeout(ctx, limits.WallTime)
 	defer cancel()
-	cmd := command(stepSpec{command: *r.VersionCommand(l.programs(r)), limits: limits}, l.e.kept(b.rt), b.rt.Info().OneGroup)
+	cmd := command(stepSpec{command: *r.VersionCommand(l.programs(r)), limits: limits}, l.e.kept(b.rt), b.rt.Info().OwnKernel)
 	if _, err := s.Run(ctx, cmd, func(ev client.Event) {
 		out.Write(ev.Stdout)
 		out.Write(ev.Stderr)

@@ -146,7 +146,7 @@ func (l *living) keep(ctx context.Context) {
 	agentGone := make(chan error, 1)
 	helpers.Go(func() { agentGone <- l.box.agent.Wait(ctx) })
 	helpers.Go(func() { l.watchDisk(ctx) })
-	if !l.kept().Memory {
+	if !l.kept().Memory && !l.box.rt.Info().OwnKernel {
 		helpers.Go(func() { l.watchMemory(ctx) })
 	}
 	for ctx.Err() == nil {
@@ -188,10 +188,9 @@ func (l *living) keep(ctx context.Context) {
 
 // deathReason says why the agent of a sandbox may have died.
 func (l *living) deathReason() string {
-	for _, read := range []func() (cgroups.Stats, error){l.box.cg.Agent().Stats, l.sessionStats} {
-		if st, err := read(); err == nil && st.OOMKills > 0 {
-			return "it ended by itself, out of memory"
-		}
+	st, err := l.sessionStats()
+	if err == nil && st.OOMKills > 0 || l.box.outOfMemory() {
+		return "it ended by itself, out of memory"
 	}
 	return "it ended by itself"
 }
@@ -451,6 +450,7 @@ func (l *living) stats(ctx context.Context) (Stats, error) {
 		}
 	}
 	out.CPUUser, out.CPUSystem, out.Memory, out.Processes = m.User, m.System, m.Memory, m.Processes
+	out.MemoryPeak, out.OOMKills, out.ThrottledForks = m.PeakMemory, m.MemoryKills, m.RefusedForks
 	if has.CPUTime {
 		out.CPUUser, out.CPUSystem = st.CPUUser, st.CPUSystem
 	}

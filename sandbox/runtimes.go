@@ -37,7 +37,7 @@ func (e *Engine) chosen(op, name string) (Runtime, *Error) {
 
 // kept is what the host's cgroups keep and count of each slot of a sandbox of rt.
 func (e *Engine) kept(rt Runtime) cgroups.Enforced {
-	if rt.Info().OneGroup {
+	if rt.Info().OwnKernel {
 		return cgroups.Enforced{}
 	}
 	return e.o.Cgroups.Enforced()

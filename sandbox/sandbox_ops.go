@@ -47,13 +47,13 @@ func (s *Sandboxes) SetLimits(ctx context.Context, tenant string, id ID, want Sa
 	if want.OpenFiles > 0 {
 		return Sandbox{}, invalid("LIMIT_FIXED", "limits.openFiles", "cannot be changed once the sandbox runs")
 	}
-	if want.Processes > 0 && !l.kept().Pids { // an rlimit keeps it, which each process was born with
+	if want.Processes > 0 && !l.kept().Pids && !l.box.rt.Info().OwnKernel { // an rlimit keeps it, which each process was born with
 		return Sandbox{}, invalid("LIMIT_FIXED", "limits.processes", "cannot be changed on this host, where no cgroup counts processes")
 	}
 	return l.change(ctx, op, func(rec *Sandbox) (func() error, error) {
 		limits, clamped := want.Resolve(rec.Limits, l.rules().Max)
-		if err := l.resize(limits); err != nil {
-			if back := l.resize(rec.Limits); back != nil {
+		if err := l.resize(ctx, limits); err != nil {
+			if back := l.resize(ctx, rec.Limits); back != nil {
 				s.e.log.Error("the limits of a sandbox are half changed", "id", rec.ID, "err", back)
 			}
 			return nil, &Error{Op: op, Kind: KindConflict, Reason: "LIMIT_IN_USE", Field: "limits.memoryBytes",
@@ -62,15 +62,17 @@ func (s *Sandboxes) SetLimits(ctx context.Context, tenant string, id ID, want Sa
 		was := rec.Limits
 		rec.Limits, rec.Clamped = limits, clamped
 		rec.note(LogInfo, "its limits were changed")
-		return func() error { return l.resize(was) }, nil
+		return func() error { return l.resize(ctx, was) }, nil
 	})
 }
 
 // resize sets the limits of the sandbox's groups and of the session's among them.
-func (l *living) resize(limits SandboxLimits) error {
+func (l *living) resize(ctx context.Context, limits SandboxLimits) error {
 	err := l.box.cg.Resize(onHost(l.box.rt, sessionGroup(limits)))
-	if l.box.rt.Info().OneGroup {
-		return err
+	if l.box.rt.Info().OwnKernel {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), agentTime)
+		defer cancel()
+		return errors.Join(err, l.box.agent.LimitSession(ctx, limits.Processes, limits.Memory))
 	}
 	return errors.Join(err, l.box.cg.ResizeSlot(sessionSlot, sessionGroup(limits)))
 }

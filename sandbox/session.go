@@ -65,7 +65,7 @@ func (e *Engine) sessionSpec(rt Runtime, rec *Sandbox) client.SessionSpec {
 		Slot: client.SlotSpec{
 			Hostname: string(rec.ID), UID: programUID, GID: programUID, LauncherID: launcherUID,
 			Filter: e.o.SessionFilter, Hide: []string{images.SoulDir, images.SoulBinDir},
-			OwnGroup: rt.Info().OneGroup, Processes: rec.Limits.Processes,
+			OwnGroup: rt.Info().OwnKernel, Processes: rec.Limits.Processes, Memory: rec.Limits.Memory,
 		},
 		Keep: sessionCapabilities(), Env: env, User: rec.User, Workdir: rec.Workdir,
 		Rlimits: []client.Rlimit{
@@ -73,7 +73,7 @@ func (e *Engine) sessionSpec(rt Runtime, rec *Sandbox) client.SessionSpec {
 			{Resource: unix.RLIMIT_CORE},
 		},
 	}
-	if !e.kept(rt).Pids && !rt.Info().OneGroup {
+	if !e.kept(rt).Pids && !rt.Info().OwnKernel {
 		n := uint64(rec.Limits.Processes)
 		spec.Rlimits = append(spec.Rlimits, client.Rlimit{Resource: unix.RLIMIT_NPROC, Soft: n, Hard: n})
 	}

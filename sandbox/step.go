@@ -68,7 +68,7 @@ func (e *Engine) step(ctx context.Context, a *active, b *box, spec stepSpec) (*s
 	w.start(ctx, func() {
 		abandon(fmt.Errorf("the agent of sandbox %s did not answer within %s of a kill", b.id, killTime))
 	})
-	exit, err := s.Run(run, command(spec, has, b.rt.Info().OneGroup), emit)
+	exit, err := s.Run(run, command(spec, has, b.rt.Info().OwnKernel), emit)
 	w.stop()
 	if err != nil && b.outOfMemory() { // the whole sandbox went with its program
 		out.ExitCode = -1
@@ -90,7 +90,7 @@ func (e *Engine) step(ctx context.Context, a *active, b *box, spec stepSpec) (*s
 	fillStep(out, exit, stats, has)
 	facts := factsOf(exit, stats, w)
 	switch {
-	case b.rt.Info().OneGroup:
+	case b.rt.Info().OwnKernel:
 		facts.PidsMax = exit.RefusedForks > 0
 	case !has.Pids: // the kernel does not tell who was refused a process; whoever had all it may have is taken to be
 		facts.PidsMax = exit.PeakProcesses >= spec.limits.Processes

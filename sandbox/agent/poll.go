@@ -14,6 +14,10 @@ import (
 const (
 	// pollEvery is the rest between two looks at a slot whose limits no cgroup keeps.
 	pollEvery = 10 * time.Millisecond
+	// fastest is how much memory programs can take at most, in bytes for each second; gVisor hands out about 1 GiB to each CPU.
+	fastest = 4 << 30
+	// pollSoonest is the shortest rest between two looks at a slot's own cgroup.
+	pollSoonest = 2 * time.Millisecond
 	// usageEvery is how often a run reports its usage.
 	usageEvery = time.Second
 	// tick is the unit of /proc/PID/stat: USER_HZ is 100 on every architecture SoulBox knows.
@@ -27,6 +31,11 @@ type sample struct {
 	user, system time.Duration // of the living, and of the dead that were waited for
 	memory       int64         // bytes
 	threads      int64         // of all processes but the launcher
+}
+
+// untilFull is how long it takes at least until programs have taken so many bytes, longest at most.
+func untilFull(left int64, longest time.Duration) time.Duration {
+	return min(max(time.Duration(float64(left)/fastest*float64(time.Second)), pollSoonest), longest)
 }
 
 // sample reads the slot's own cgroup, or adds up the processes in its /proc. The launcher counts for what it reaped, not for itself. A process

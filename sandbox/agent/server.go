@@ -38,6 +38,7 @@ type Options struct {
 	Log      *slog.Logger // default: slog.Default()
 	// TrimDevices removes devices of /dev that no sandbox has. It is for a /dev that is the sandbox's own.
 	TrimDevices bool
+	Unmount     []string // what no sandbox has mounted, and this one's runtime did all the same
 }
 
 // Server holds the slots of one sandbox.
@@ -63,10 +64,8 @@ func Serve(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	signal.Ignore(unix.SIGPIPE)
-	if o.TrimDevices {
-		if err := removeDevices("/dev"); err != nil {
-			return err
-		}
+	if err := tidy(o); err != nil {
+		return err
 	}
 	if err := protectSelf(o.Dir); err != nil {
 		return err
@@ -122,11 +121,19 @@ func newServer(o Options) (*Server, error) {
 	return &Server{log: log, launcher: o.Launcher, reaper: newReaper(log), fds: newFDStore(), slots: map[string]*slot{}}, nil
 }
 
-// removeDevices removes what some runtimes put beside the harmless devices, whatever the sandbox's configuration says:
-// gVisor its own fuse and tun.
-func removeDevices(dir string) error {
+// tidy removes what a runtime adds, whatever the sandbox's configuration says: gVisor has devices for fuse and tun beside the
+// harmless ones, a sysfs, and a tmpfs on an empty /tmp.
+func tidy(o Options) error {
+	for _, dir := range o.Unmount {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
+			return fmt.Errorf("unmount %s: %w", dir, err)
+		}
+	}
+	if !o.TrimDevices {
+		return nil
+	}
 	for _, name := range []string{"char", "fuse", "net"} {
-		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+		if err := os.RemoveAll(filepath.Join("/dev", name)); err != nil {
 			return fmt.Errorf("remove devices: %w", err)
 		}
 	}

@@ -41,6 +41,7 @@ type session struct {
 	user     string
 	workdir  string
 	rlimits  []rlimit
+	memory   *groupWatch    // nil without a cgroup of its own
 	watching sync.WaitGroup // a goroutine for each process
 
 	mu      sync.Mutex

@@ -72,6 +72,10 @@ func (s *sessionService) adopt(sl *slot, m *agentpb.OpenRequest) error {
 		return errors.Join(errSession, files.Close())
 	}
 	s.session = sess
+	if sl.group != nil {
+		sess.memory = newGroupWatch(m.GetSlot().GetOwnGroup().GetMemoryBytes())
+		sess.watching.Go(sess.watchMemory)
+	}
 	return nil
 }
 
@@ -166,8 +170,12 @@ func (s *sessionService) Measure(context.Context, *connect.Request[agentpb.Measu
 	if err != nil {
 		return nil, rpcError(err)
 	}
-	return connect.NewResponse(&agentpb.MeasureResponse{UserNanos: int64(now.user), SystemNanos: int64(now.system),
-		MemoryBytes: now.memory, Processes: now.threads}), nil
+	out := &agentpb.MeasureResponse{UserNanos: int64(now.user), SystemNanos: int64(now.system), MemoryBytes: now.memory, Processes: now.threads}
+	if g := sess.slot.group; g != nil {
+		out.PeakMemoryBytes, out.MemoryKills = sess.memory.counts()
+		_, out.RefusedForks = g.processes()
+	}
+	return connect.NewResponse(out), nil
 }
 
 // envd serves what envd serves as plain HTTP, the files aside.

@@ -9,7 +9,7 @@ import (
 func (r *Runtime) Info() sandbox.RuntimeInfo {
 	has := r.opts.Cgroups.Enforced()
 	return sandbox.RuntimeInfo{
-		Name: Name, Version: "gVisor " + Version, Rootless: r.opts.Rootless, OneGroup: true, Overhead: Overhead(), Enforced: enforced(has),
+		Name: Name, Version: "gVisor " + Version, Rootless: r.opts.Rootless, OwnKernel: true, Overhead: Overhead(), Enforced: enforced(has),
 	}
 }
 

@@ -923,13 +923,18 @@ func (*MeasureRequest) Descriptor() ([]byte, []int) {
 
 // MeasureResponse is a sample.
 type MeasureResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	UserNanos     int64                  `protobuf:"varint,1,opt,name=user_nanos,json=userNanos,proto3" json:"user_nanos,omitempty"`
-	SystemNanos   int64                  `protobuf:"varint,2,opt,name=system_nanos,json=systemNanos,proto3" json:"system_nanos,omitempty"`
-	MemoryBytes   int64                  `protobuf:"varint,3,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
-	Processes     int64                  `protobuf:"varint,4,opt,name=processes,proto3" json:"processes,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	UserNanos   int64                  `protobuf:"varint,1,opt,name=user_nanos,json=userNanos,proto3" json:"user_nanos,omitempty"`
+	SystemNanos int64                  `protobuf:"varint,2,opt,name=system_nanos,json=systemNanos,proto3" json:"system_nanos,omitempty"`
+	MemoryBytes int64                  `protobuf:"varint,3,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	Processes   int64                  `protobuf:"varint,4,opt,name=processes,proto3" json:"processes,omitempty"`
+	// With a cgroup of its own: the most memory seen, how often its processes were killed for it, and how often they were
+	// refused a process.
+	PeakMemoryBytes int64 `protobuf:"varint,5,opt,name=peak_memory_bytes,json=peakMemoryBytes,proto3" json:"peak_memory_bytes,omitempty"`
+	MemoryKills     int64 `protobuf:"varint,6,opt,name=memory_kills,json=memoryKills,proto3" json:"memory_kills,omitempty"`
+	RefusedForks    int64 `protobuf:"varint,7,opt,name=refused_forks,json=refusedForks,proto3" json:"refused_forks,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *MeasureResponse) Reset() {
@@ -990,6 +995,109 @@ func (x *MeasureResponse) GetProcesses() int64 {
 	return 0
 }
 
+func (x *MeasureResponse) GetPeakMemoryBytes() int64 {
+	if x != nil {
+		return x.PeakMemoryBytes
+	}
+	return 0
+}
+
+func (x *MeasureResponse) GetMemoryKills() int64 {
+	if x != nil {
+		return x.MemoryKills
+	}
+	return 0
+}
+
+func (x *MeasureResponse) GetRefusedForks() int64 {
+	if x != nil {
+		return x.RefusedForks
+	}
+	return 0
+}
+
+// LimitRequest has the new limits, all of them.
+type LimitRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Group         *OwnGroup              `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LimitRequest) Reset() {
+	*x = LimitRequest{}
+	mi := &file_soulbox_agent_v1_session_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LimitRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LimitRequest) ProtoMessage() {}
+
+func (x *LimitRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_soulbox_agent_v1_session_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LimitRequest.ProtoReflect.Descriptor instead.
+func (*LimitRequest) Descriptor() ([]byte, []int) {
+	return file_soulbox_agent_v1_session_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *LimitRequest) GetGroup() *OwnGroup {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+// LimitResponse is empty.
+type LimitResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LimitResponse) Reset() {
+	*x = LimitResponse{}
+	mi := &file_soulbox_agent_v1_session_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LimitResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LimitResponse) ProtoMessage() {}
+
+func (x *LimitResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_soulbox_agent_v1_session_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LimitResponse.ProtoReflect.Descriptor instead.
+func (*LimitResponse) Descriptor() ([]byte, []int) {
+	return file_soulbox_agent_v1_session_proto_rawDescGZIP(), []int{16}
+}
+
 // Idle is empty.
 type FollowResponse_Idle struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -999,7 +1107,7 @@ type FollowResponse_Idle struct {
 
 func (x *FollowResponse_Idle) Reset() {
 	*x = FollowResponse_Idle{}
-	mi := &file_soulbox_agent_v1_session_proto_msgTypes[16]
+	mi := &file_soulbox_agent_v1_session_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1011,7 +1119,7 @@ func (x *FollowResponse_Idle) String() string {
 func (*FollowResponse_Idle) ProtoMessage() {}
 
 func (x *FollowResponse_Idle) ProtoReflect() protoreflect.Message {
-	mi := &file_soulbox_agent_v1_session_proto_msgTypes[16]
+	mi := &file_soulbox_agent_v1_session_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1094,20 +1202,27 @@ const file_soulbox_agent_v1_session_proto_rawDesc = "" +
 	"\x05ended\x18\a \x01(\v2\x17.soulbox.agent.v1.EndedR\x05ended\x12\x18\n" +
 	"\aprinted\x18\b \x01(\x03R\aprinted\x12\x1b\n" +
 	"\tkept_from\x18\t \x01(\x03R\bkeptFrom\"\x10\n" +
-	"\x0eMeasureRequest\"\x94\x01\n" +
+	"\x0eMeasureRequest\"\x88\x02\n" +
 	"\x0fMeasureResponse\x12\x1d\n" +
 	"\n" +
 	"user_nanos\x18\x01 \x01(\x03R\tuserNanos\x12!\n" +
 	"\fsystem_nanos\x18\x02 \x01(\x03R\vsystemNanos\x12!\n" +
 	"\fmemory_bytes\x18\x03 \x01(\x03R\vmemoryBytes\x12\x1c\n" +
-	"\tprocesses\x18\x04 \x01(\x03R\tprocesses2\xe6\x03\n" +
+	"\tprocesses\x18\x04 \x01(\x03R\tprocesses\x12*\n" +
+	"\x11peak_memory_bytes\x18\x05 \x01(\x03R\x0fpeakMemoryBytes\x12!\n" +
+	"\fmemory_kills\x18\x06 \x01(\x03R\vmemoryKills\x12#\n" +
+	"\rrefused_forks\x18\a \x01(\x03R\frefusedForks\"@\n" +
+	"\fLimitRequest\x120\n" +
+	"\x05group\x18\x01 \x01(\v2\x1a.soulbox.agent.v1.OwnGroupR\x05group\"\x0f\n" +
+	"\rLimitResponse2\xb0\x04\n" +
 	"\x0eSessionService\x12E\n" +
 	"\x04Open\x12\x1d.soulbox.agent.v1.OpenRequest\x1a\x1e.soulbox.agent.v1.OpenResponse\x12K\n" +
 	"\x06Launch\x12\x1f.soulbox.agent.v1.LaunchRequest\x1a .soulbox.agent.v1.LaunchResponse\x12M\n" +
 	"\x06Follow\x12\x1f.soulbox.agent.v1.FollowRequest\x1a .soulbox.agent.v1.FollowResponse0\x01\x12K\n" +
 	"\x06Signal\x12\x1f.soulbox.agent.v1.SignalRequest\x1a .soulbox.agent.v1.SignalResponse\x12T\n" +
 	"\tProcesses\x12\".soulbox.agent.v1.ProcessesRequest\x1a#.soulbox.agent.v1.ProcessesResponse\x12N\n" +
-	"\aMeasure\x12 .soulbox.agent.v1.MeasureRequest\x1a!.soulbox.agent.v1.MeasureResponseB:Z8github.com/soulbox/soulbox/sandbox/agent/agentpb;agentpbb\x06proto3"
+	"\aMeasure\x12 .soulbox.agent.v1.MeasureRequest\x1a!.soulbox.agent.v1.MeasureResponse\x12H\n" +
+	"\x05Limit\x12\x1e.soulbox.agent.v1.LimitRequest\x1a\x1f.soulbox.agent.v1.LimitResponseB:Z8github.com/soulbox/soulbox/sandbox/agent/agentpb;agentpbb\x06proto3"
 
 var (
 	file_soulbox_agent_v1_session_proto_rawDescOnce sync.Once
@@ -1121,7 +1236,7 @@ func file_soulbox_agent_v1_session_proto_rawDescGZIP() []byte {
 	return file_soulbox_agent_v1_session_proto_rawDescData
 }
 
-var file_soulbox_agent_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_soulbox_agent_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_soulbox_agent_v1_session_proto_goTypes = []any{
 	(*OpenRequest)(nil),            // 0: soulbox.agent.v1.OpenRequest
 	(*OpenResponse)(nil),           // 1: soulbox.agent.v1.OpenResponse
@@ -1138,46 +1253,52 @@ var file_soulbox_agent_v1_session_proto_goTypes = []any{
 	(*Known)(nil),                  // 12: soulbox.agent.v1.Known
 	(*MeasureRequest)(nil),         // 13: soulbox.agent.v1.MeasureRequest
 	(*MeasureResponse)(nil),        // 14: soulbox.agent.v1.MeasureResponse
-	nil,                            // 15: soulbox.agent.v1.OpenRequest.EnvsEntry
-	(*FollowResponse_Idle)(nil),    // 16: soulbox.agent.v1.FollowResponse.Idle
-	(*PrepareRequest)(nil),         // 17: soulbox.agent.v1.PrepareRequest
-	(*Rlimit)(nil),                 // 18: soulbox.agent.v1.Rlimit
-	(*ProcessConfig)(nil),          // 19: process.ProcessConfig
-	(*PTY)(nil),                    // 20: process.PTY
-	(*ProcessEvent_DataEvent)(nil), // 21: process.ProcessEvent.DataEvent
-	(*timestamppb.Timestamp)(nil),  // 22: google.protobuf.Timestamp
+	(*LimitRequest)(nil),           // 15: soulbox.agent.v1.LimitRequest
+	(*LimitResponse)(nil),          // 16: soulbox.agent.v1.LimitResponse
+	nil,                            // 17: soulbox.agent.v1.OpenRequest.EnvsEntry
+	(*FollowResponse_Idle)(nil),    // 18: soulbox.agent.v1.FollowResponse.Idle
+	(*PrepareRequest)(nil),         // 19: soulbox.agent.v1.PrepareRequest
+	(*Rlimit)(nil),                 // 20: soulbox.agent.v1.Rlimit
+	(*ProcessConfig)(nil),          // 21: process.ProcessConfig
+	(*PTY)(nil),                    // 22: process.PTY
+	(*ProcessEvent_DataEvent)(nil), // 23: process.ProcessEvent.DataEvent
+	(*timestamppb.Timestamp)(nil),  // 24: google.protobuf.Timestamp
+	(*OwnGroup)(nil),               // 25: soulbox.agent.v1.OwnGroup
 }
 var file_soulbox_agent_v1_session_proto_depIdxs = []int32{
-	17, // 0: soulbox.agent.v1.OpenRequest.slot:type_name -> soulbox.agent.v1.PrepareRequest
-	15, // 1: soulbox.agent.v1.OpenRequest.envs:type_name -> soulbox.agent.v1.OpenRequest.EnvsEntry
-	18, // 2: soulbox.agent.v1.OpenRequest.rlimits:type_name -> soulbox.agent.v1.Rlimit
-	19, // 3: soulbox.agent.v1.LaunchRequest.process:type_name -> process.ProcessConfig
-	20, // 4: soulbox.agent.v1.LaunchRequest.pty:type_name -> process.PTY
+	19, // 0: soulbox.agent.v1.OpenRequest.slot:type_name -> soulbox.agent.v1.PrepareRequest
+	17, // 1: soulbox.agent.v1.OpenRequest.envs:type_name -> soulbox.agent.v1.OpenRequest.EnvsEntry
+	20, // 2: soulbox.agent.v1.OpenRequest.rlimits:type_name -> soulbox.agent.v1.Rlimit
+	21, // 3: soulbox.agent.v1.LaunchRequest.process:type_name -> process.ProcessConfig
+	22, // 4: soulbox.agent.v1.LaunchRequest.pty:type_name -> process.PTY
 	6,  // 5: soulbox.agent.v1.FollowResponse.output:type_name -> soulbox.agent.v1.Output
 	7,  // 6: soulbox.agent.v1.FollowResponse.ended:type_name -> soulbox.agent.v1.Ended
-	16, // 7: soulbox.agent.v1.FollowResponse.idle:type_name -> soulbox.agent.v1.FollowResponse.Idle
-	21, // 8: soulbox.agent.v1.Output.data:type_name -> process.ProcessEvent.DataEvent
+	18, // 7: soulbox.agent.v1.FollowResponse.idle:type_name -> soulbox.agent.v1.FollowResponse.Idle
+	23, // 8: soulbox.agent.v1.Output.data:type_name -> process.ProcessEvent.DataEvent
 	12, // 9: soulbox.agent.v1.ProcessesResponse.processes:type_name -> soulbox.agent.v1.Known
-	19, // 10: soulbox.agent.v1.Known.process:type_name -> process.ProcessConfig
-	22, // 11: soulbox.agent.v1.Known.started_at:type_name -> google.protobuf.Timestamp
+	21, // 10: soulbox.agent.v1.Known.process:type_name -> process.ProcessConfig
+	24, // 11: soulbox.agent.v1.Known.started_at:type_name -> google.protobuf.Timestamp
 	7,  // 12: soulbox.agent.v1.Known.ended:type_name -> soulbox.agent.v1.Ended
-	0,  // 13: soulbox.agent.v1.SessionService.Open:input_type -> soulbox.agent.v1.OpenRequest
-	2,  // 14: soulbox.agent.v1.SessionService.Launch:input_type -> soulbox.agent.v1.LaunchRequest
-	4,  // 15: soulbox.agent.v1.SessionService.Follow:input_type -> soulbox.agent.v1.FollowRequest
-	8,  // 16: soulbox.agent.v1.SessionService.Signal:input_type -> soulbox.agent.v1.SignalRequest
-	10, // 17: soulbox.agent.v1.SessionService.Processes:input_type -> soulbox.agent.v1.ProcessesRequest
-	13, // 18: soulbox.agent.v1.SessionService.Measure:input_type -> soulbox.agent.v1.MeasureRequest
-	1,  // 19: soulbox.agent.v1.SessionService.Open:output_type -> soulbox.agent.v1.OpenResponse
-	3,  // 20: soulbox.agent.v1.SessionService.Launch:output_type -> soulbox.agent.v1.LaunchResponse
-	5,  // 21: soulbox.agent.v1.SessionService.Follow:output_type -> soulbox.agent.v1.FollowResponse
-	9,  // 22: soulbox.agent.v1.SessionService.Signal:output_type -> soulbox.agent.v1.SignalResponse
-	11, // 23: soulbox.agent.v1.SessionService.Processes:output_type -> soulbox.agent.v1.ProcessesResponse
-	14, // 24: soulbox.agent.v1.SessionService.Measure:output_type -> soulbox.agent.v1.MeasureResponse
-	19, // [19:25] is the sub-list for method output_type
-	13, // [13:19] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	25, // 13: soulbox.agent.v1.LimitRequest.group:type_name -> soulbox.agent.v1.OwnGroup
+	0,  // 14: soulbox.agent.v1.SessionService.Open:input_type -> soulbox.agent.v1.OpenRequest
+	2,  // 15: soulbox.agent.v1.SessionService.Launch:input_type -> soulbox.agent.v1.LaunchRequest
+	4,  // 16: soulbox.agent.v1.SessionService.Follow:input_type -> soulbox.agent.v1.FollowRequest
+	8,  // 17: soulbox.agent.v1.SessionService.Signal:input_type -> soulbox.agent.v1.SignalRequest
+	10, // 18: soulbox.agent.v1.SessionService.Processes:input_type -> soulbox.agent.v1.ProcessesRequest
+	13, // 19: soulbox.agent.v1.SessionService.Measure:input_type -> soulbox.agent.v1.MeasureRequest
+	15, // 20: soulbox.agent.v1.SessionService.Limit:input_type -> soulbox.agent.v1.LimitRequest
+	1,  // 21: soulbox.agent.v1.SessionService.Open:output_type -> soulbox.agent.v1.OpenResponse
+	3,  // 22: soulbox.agent.v1.SessionService.Launch:output_type -> soulbox.agent.v1.LaunchResponse
+	5,  // 23: soulbox.agent.v1.SessionService.Follow:output_type -> soulbox.agent.v1.FollowResponse
+	9,  // 24: soulbox.agent.v1.SessionService.Signal:output_type -> soulbox.agent.v1.SignalResponse
+	11, // 25: soulbox.agent.v1.SessionService.Processes:output_type -> soulbox.agent.v1.ProcessesResponse
+	14, // 26: soulbox.agent.v1.SessionService.Measure:output_type -> soulbox.agent.v1.MeasureResponse
+	16, // 27: soulbox.agent.v1.SessionService.Limit:output_type -> soulbox.agent.v1.LimitResponse
+	21, // [21:28] is the sub-list for method output_type
+	14, // [14:21] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_soulbox_agent_v1_session_proto_init() }
@@ -1198,7 +1319,7 @@ func file_soulbox_agent_v1_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_soulbox_agent_v1_session_proto_rawDesc), len(file_soulbox_agent_v1_session_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

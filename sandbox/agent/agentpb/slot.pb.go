@@ -161,7 +161,9 @@ func (x *PrepareRequest) GetOwnGroup() *OwnGroup {
 type OwnGroup struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Processes and threads, the launcher aside.
-	Processes     int64 `protobuf:"varint,1,opt,name=processes,proto3" json:"processes,omitempty"`
+	Processes int64 `protobuf:"varint,1,opt,name=processes,proto3" json:"processes,omitempty"`
+	// Of a session: when its processes hold more, all of them are killed. A slot has that in its Run.
+	MemoryBytes   int64 `protobuf:"varint,2,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -199,6 +201,13 @@ func (*OwnGroup) Descriptor() ([]byte, []int) {
 func (x *OwnGroup) GetProcesses() int64 {
 	if x != nil {
 		return x.Processes
+	}
+	return 0
+}
+
+func (x *OwnGroup) GetMemoryBytes() int64 {
+	if x != nil {
+		return x.MemoryBytes
 	}
 	return 0
 }
@@ -1509,9 +1518,10 @@ const file_soulbox_agent_v1_slot_proto_rawDesc = "" +
 	"\x06inodes\x18\t \x01(\x03R\x06inodes\x12\x17\n" +
 	"\acopy_of\x18\n" +
 	" \x01(\tR\x06copyOf\x127\n" +
-	"\town_group\x18\v \x01(\v2\x1a.soulbox.agent.v1.OwnGroupR\bownGroup\"(\n" +
+	"\town_group\x18\v \x01(\v2\x1a.soulbox.agent.v1.OwnGroupR\bownGroup\"K\n" +
 	"\bOwnGroup\x12\x1c\n" +
-	"\tprocesses\x18\x01 \x01(\x03R\tprocesses\"%\n" +
+	"\tprocesses\x18\x01 \x01(\x03R\tprocesses\x12!\n" +
+	"\fmemory_bytes\x18\x02 \x01(\x03R\vmemoryBytes\"%\n" +
 	"\x0fPrepareResponse\x12\x12\n" +
 	"\x04slot\x18\x01 \x01(\tR\x04slot\"H\n" +
 	"\x04File\x12\x12\n" +

@@ -275,6 +275,9 @@ type Measurement struct {
 	User, System time.Duration // of the living, and of the dead that were waited for
 	Memory       int64         // bytes
 	Processes    int64         // and threads
+	PeakMemory   int64         // bytes; this and what follows only with OwnGroup
+	MemoryKills  int64         // how often its processes were killed for what they held
+	RefusedForks int64
 }
 
 // Measure looks at the session's processes.
@@ -285,5 +288,15 @@ func (c *Client) Measure(ctx context.Context) (Measurement, error) {
 	}
 	m := resp.Msg
 	return Measurement{User: duration(m.GetUserNanos()), System: duration(m.GetSystemNanos()), Memory: max(m.GetMemoryBytes(), 0),
-		Processes: max(m.GetProcesses(), 0)}, nil
+		Processes: max(m.GetProcesses(), 0), PeakMemory: max(m.GetPeakMemoryBytes(), 0), MemoryKills: max(m.GetMemoryKills(), 0),
+		RefusedForks: max(m.GetRefusedForks(), 0)}, nil
+}
+
+// LimitSession changes the limits of a session that was opened with OwnGroup.
+func (c *Client) LimitSession(ctx context.Context, processes, memory int64) error {
+	req := &agentpb.LimitRequest{Group: &agentpb.OwnGroup{Processes: processes, MemoryBytes: memory}}
+	if _, err := c.sessions.Limit(ctx, connect.NewRequest(req)); err != nil {
+		return fmt.Errorf("limit session: %w", err)
+	}
+	return nil
 }

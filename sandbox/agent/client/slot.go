@@ -54,7 +54,7 @@ func (c *Client) order(ctx context.Context, spec SlotSpec, cgroupProcs []*os.Fil
 		req.CopyOf = spec.CopyOf.id
 	}
 	if spec.OwnGroup {
-		req.OwnGroup = &agentpb.OwnGroup{Processes: spec.Processes}
+		req.OwnGroup = &agentpb.OwnGroup{Processes: spec.Processes, MemoryBytes: spec.Memory}
 	}
 	if len(cgroupProcs) == 0 {
 		return req, nil

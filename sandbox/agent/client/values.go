@@ -28,9 +28,10 @@ type SlotSpec struct {
 	Disk       int64    // bytes that its tmpfs holds before a run says more, what SoulBox writes included; 0: plenty
 	Inodes     int64    // likewise; both or none
 	CopyOf     *Slot    // whose work directory is to be copied: the tmpfs holds as much more
-	// OwnGroup has the agent bound and count the slot in a cgroup of its own kernel; Processes is what that may hold.
+	// OwnGroup has the agent bound and count the slot in a cgroup of its own kernel, that may hold so many Processes.
 	OwnGroup  bool
 	Processes int64
+	Memory    int64 // of a session with OwnGroup: bytes beyond which its processes are killed
 }
 
 // File is a regular file of the work directory.

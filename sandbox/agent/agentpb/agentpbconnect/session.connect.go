@@ -47,6 +47,8 @@ const (
 	SessionServiceProcessesProcedure = "/soulbox.agent.v1.SessionService/Processes"
 	// SessionServiceMeasureProcedure is the fully-qualified name of the SessionService's Measure RPC.
 	SessionServiceMeasureProcedure = "/soulbox.agent.v1.SessionService/Measure"
+	// SessionServiceLimitProcedure is the fully-qualified name of the SessionService's Limit RPC.
+	SessionServiceLimitProcedure = "/soulbox.agent.v1.SessionService/Limit"
 )
 
 // SessionServiceClient is a client for the soulbox.agent.v1.SessionService service.
@@ -63,6 +65,8 @@ type SessionServiceClient interface {
 	Processes(context.Context, *connect.Request[agentpb.ProcessesRequest]) (*connect.Response[agentpb.ProcessesResponse], error)
 	// Measure samples what the session's processes use. The daemon asks where no cgroup tells.
 	Measure(context.Context, *connect.Request[agentpb.MeasureRequest]) (*connect.Response[agentpb.MeasureResponse], error)
+	// Limit changes the limits of a session with a cgroup of its own.
+	Limit(context.Context, *connect.Request[agentpb.LimitRequest]) (*connect.Response[agentpb.LimitResponse], error)
 }
 
 // NewSessionServiceClient constructs a client for the soulbox.agent.v1.SessionService service. By
@@ -112,6 +116,12 @@ func NewSessionServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			connect.WithSchema(sessionServiceMethods.ByName("Measure")),
 			connect.WithClientOptions(opts...),
 		),
+		limit: connect.NewClient[agentpb.LimitRequest, agentpb.LimitResponse](
+			httpClient,
+			baseURL+SessionServiceLimitProcedure,
+			connect.WithSchema(sessionServiceMethods.ByName("Limit")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -123,6 +133,7 @@ type sessionServiceClient struct {
 	signal    *connect.Client[agentpb.SignalRequest, agentpb.SignalResponse]
 	processes *connect.Client[agentpb.ProcessesRequest, agentpb.ProcessesResponse]
 	measure   *connect.Client[agentpb.MeasureRequest, agentpb.MeasureResponse]
+	limit     *connect.Client[agentpb.LimitRequest, agentpb.LimitResponse]
 }
 
 // Open calls soulbox.agent.v1.SessionService.Open.
@@ -155,6 +166,11 @@ func (c *sessionServiceClient) Measure(ctx context.Context, req *connect.Request
 	return c.measure.CallUnary(ctx, req)
 }
 
+// Limit calls soulbox.agent.v1.SessionService.Limit.
+func (c *sessionServiceClient) Limit(ctx context.Context, req *connect.Request[agentpb.LimitRequest]) (*connect.Response[agentpb.LimitResponse], error) {
+	return c.limit.CallUnary(ctx, req)
+}
+
 // SessionServiceHandler is an implementation of the soulbox.agent.v1.SessionService service.
 type SessionServiceHandler interface {
 	// Open makes the session. It fails when there is one.
@@ -169,6 +185,8 @@ type SessionServiceHandler interface {
 	Processes(context.Context, *connect.Request[agentpb.ProcessesRequest]) (*connect.Response[agentpb.ProcessesResponse], error)
 	// Measure samples what the session's processes use. The daemon asks where no cgroup tells.
 	Measure(context.Context, *connect.Request[agentpb.MeasureRequest]) (*connect.Response[agentpb.MeasureResponse], error)
+	// Limit changes the limits of a session with a cgroup of its own.
+	Limit(context.Context, *connect.Request[agentpb.LimitRequest]) (*connect.Response[agentpb.LimitResponse], error)
 }
 
 // NewSessionServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -214,6 +232,12 @@ func NewSessionServiceHandler(svc SessionServiceHandler, opts ...connect.Handler
 		connect.WithSchema(sessionServiceMethods.ByName("Measure")),
 		connect.WithHandlerOptions(opts...),
 	)
+	sessionServiceLimitHandler := connect.NewUnaryHandler(
+		SessionServiceLimitProcedure,
+		svc.Limit,
+		connect.WithSchema(sessionServiceMethods.ByName("Limit")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/soulbox.agent.v1.SessionService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case SessionServiceOpenProcedure:
@@ -228,6 +252,8 @@ func NewSessionServiceHandler(svc SessionServiceHandler, opts ...connect.Handler
 			sessionServiceProcessesHandler.ServeHTTP(w, r)
 		case SessionServiceMeasureProcedure:
 			sessionServiceMeasureHandler.ServeHTTP(w, r)
+		case SessionServiceLimitProcedure:
+			sessionServiceLimitHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -259,4 +285,8 @@ func (UnimplementedSessionServiceHandler) Processes(context.Context, *connect.Re
 
 func (UnimplementedSessionServiceHandler) Measure(context.Context, *connect.Request[agentpb.MeasureRequest]) (*connect.Response[agentpb.MeasureResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("soulbox.agent.v1.SessionService.Measure is not implemented"))
+}
+
+func (UnimplementedSessionServiceHandler) Limit(context.Context, *connect.Request[agentpb.LimitRequest]) (*connect.Response[agentpb.LimitResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("soulbox.agent.v1.SessionService.Limit is not implemented"))
 }
