@@ -10,6 +10,19 @@ func (r *Runtime) Info() sandbox.RuntimeInfo {
 	has := r.opts.Cgroups.Enforced()
 	return sandbox.RuntimeInfo{
 		Name: Name, Version: "gVisor " + Version, Rootless: r.opts.Rootless, OwnKernel: true, Overhead: Overhead(), Enforced: enforced(has),
+		Features: features(),
+	}
+}
+
+// features are where a sandbox of gVisor differs from others for what runs in it.
+func features() []sandbox.Feature {
+	return []sandbox.Feature{
+		{Name: "kernel", Answer: sandbox.AnswerYes, Detail: "programs speak to a kernel of their own, gVisor's, and not to the host's"},
+		{Name: "memory-bound", Answer: sandbox.AnswerNo, Detail: "the sandbox's agent looks at memory every few milliseconds and kills; a program that is quicker ends its sandbox"},
+		{Name: "freezer", Answer: sandbox.AnswerNo, Detail: "a sandbox is paused by SIGSTOP to all of its processes"},
+		{Name: "first-process", Answer: sandbox.AnswerNo, Detail: "root of a sandbox that lives on can kill its first process, and so end it"},
+		{Name: "priorities", Answer: sandbox.AnswerNo, Detail: "nice values and oom_score_adj can be set to anything, and change nothing"},
+		{Name: "hidden-namespaces", Answer: sandbox.AnswerNo, Detail: "the links in /proc/1/ns can be looked at"},
 	}
 }
 

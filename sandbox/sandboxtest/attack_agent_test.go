@@ -21,7 +21,7 @@ import (
 // the agent's id and more than its capabilities, and tries to change what all sandboxes share.
 func TestAttacksOfAgents(t *testing.T) {
 	p := sandboxtest.Open(t, nil)
-	agent := runningAgent(t, p)
+	agent := runningAgent(t, p, fileServer)
 	// Nothing but the test's own capabilities is needed to enter; what fails from then on fails for the agent too.
 	cmd := exec.CommandContext(t.Context(), "nsenter", "-t", strconv.Itoa(agent), "-U", "-m", "-S", "0", "-G", "0", "sh", "-c", `
 echo entered as $(id -u)
@@ -57,7 +57,7 @@ echo done`)
 // TestAgentIsConfined reads what holds the agent and its launcher, from outside.
 func TestAgentIsConfined(t *testing.T) {
 	p := sandboxtest.Open(t, nil)
-	agent := runningAgent(t, p)
+	agent := runningAgent(t, p, programOf)
 	for _, want := range []string{"Seccomp:\t2\n", "CapInh:\t0000000000000000\n", "CapAmb:\t0000000000000000\n"} {
 		if b := status(t, agent); !strings.Contains(b, want) {
 			t.Errorf("the agent's status lacks %q:\n%s", want, b)
@@ -100,11 +100,28 @@ func status(t *testing.T, pid int) string {
 	return string(b)
 }
 
-// runningAgent starts a Go program, whose sandbox has a prepared directory, and returns the pid of its agent. The
-// test's end cancels it.
-func runningAgent(t *testing.T, p *sandboxtest.Parts) int {
+// programOf is how the process of this host begins that an agent is: itself, or the kernel that it runs on.
+func programOf(r sandbox.RuntimeInfo) string {
+	if r.OwnKernel {
+		return "runsc-sandbox\x00"
+	}
+	return "/.soulbin/agent\x00"
+}
+
+// fileServer is how the process begins that has the sandbox's files before it.
+func fileServer(r sandbox.RuntimeInfo) string {
+	if r.OwnKernel {
+		return "runsc-gofer\x00"
+	}
+	return programOf(r)
+}
+
+// runningAgent starts a Go program, whose sandbox has a prepared directory, and returns the pid of its agent, or of what
+// stands for it. The test's end cancels it.
+func runningAgent(t *testing.T, p *sandboxtest.Parts, what func(sandbox.RuntimeInfo) string) int {
 	t.Helper()
-	before := agents(t)
+	prefix := what(p.Runtime(t))
+	before := agents(t, prefix)
 	h, err := p.Engine.Start(t.Context(), sandbox.Request{Client: "test", Language: "go",
 		Code:   "package main\n\nimport \"time\"\n\nfunc main() { println(\"up\"); time.Sleep(time.Hour) }\n",
 		Limits: sandbox.Limits{WallTime: time.Minute}})
@@ -127,7 +144,7 @@ func runningAgent(t *testing.T, p *sandboxtest.Parts) int {
 			break
 		}
 	}
-	for pid := range agents(t) {
+	for pid := range agents(t, prefix) {
 		if !before[pid] {
 			return pid
 		}
@@ -136,8 +153,8 @@ func runningAgent(t *testing.T, p *sandboxtest.Parts) int {
 	return 0
 }
 
-// agents returns the pids of all agents in this wide namespace.
-func agents(t *testing.T) map[int]bool {
+// agents returns the pids of all processes in this wide namespace whose command begins with prefix.
+func agents(t *testing.T, prefix string) map[int]bool {
 	t.Helper()
 	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
@@ -145,7 +162,7 @@ func agents(t *testing.T) map[int]bool {
 	}
 	pids := map[int]bool{}
 	for _, name := range names {
-		if b, err := os.ReadFile(name); err == nil && bytes.HasPrefix(b, []byte("/.soulbin/agent\x00")) {
+		if b, err := os.ReadFile(name); err == nil && bytes.HasPrefix(b, []byte(prefix)) {
 			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name)))
 			if err != nil {
 				t.Fatal(err)

@@ -30,7 +30,7 @@ func TestIsolation(t *testing.T) {
 				c.language = "python"
 			}
 			x := execute(t, p, sandbox.Request{Language: c.language, Code: c.code, Args: c.args})
-			if x.Verdict != sandbox.VerdictOK || len(x.Stdout) > 0 {
+			if x.Verdict != sandbox.VerdictOK || p.Achieved(t, string(x.Stdout)) != nil {
 				t.Errorf("verdict %v, found:\n%s\nstderr %s, compile %+v", x.Verdict, x.Stdout, x.Stderr, x.Compile)
 			}
 		})

@@ -176,7 +176,7 @@ func TestAgentDies(t *testing.T) {
 	b := open(t, p, sandbox.CreateSandbox{})
 	u := b.use()
 	pid := b.background(sandbox.ProcessSpec{Args: []string{"sleep", "1000"}, Follow: true})
-	process, err := os.FindProcess(agentOf(t, b.ID))
+	process, err := os.FindProcess(agentOf(t, p, b.ID))
 	if err == nil {
 		err = process.Kill()
 	}

@@ -303,7 +303,7 @@ func changesWhileRead(b *livingBox) {
 func TestLargeFile(t *testing.T) {
 	p := sandboxtest.Open(t, nil)
 	b := open(t, p, sandbox.CreateSandbox{Limits: sandbox.SandboxLimits{Memory: 1 << 30}})
-	agent := agentOf(t, b.ID)
+	agent := agentOf(t, p, b.ID)
 	const size = 200_000_000
 	var was, is runtime.MemStats
 	runtime.ReadMemStats(&was)
@@ -340,13 +340,16 @@ func TestLargeFile(t *testing.T) {
 	}
 }
 
-// agentOf returns the agent of a sandbox, by its root. There are others: the engine finds out versions meanwhile.
-func agentOf(t *testing.T, id sandbox.ID) int {
+// agentOf returns the agent of a sandbox, or the kernel that it runs on, by its root or command line. There are others: the
+// engine finds out versions meanwhile.
+func agentOf(t *testing.T, p *sandboxtest.Parts, id sandbox.ID) int {
 	t.Helper()
-	for pid := range agents(t) {
-		mounts, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", pid))
-		if err == nil && strings.Contains(string(mounts), string(id)) {
-			return pid
+	for pid := range agents(t, programOf(p.Runtime(t))) {
+		for _, file := range []string{"mountinfo", "cmdline"} {
+			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
+			if err == nil && strings.Contains(string(text), string(id)) {
+				return pid
+			}
 		}
 	}
 	t.Fatalf("sandbox %s has no agent", id)
