@@ -89,6 +89,11 @@ func (e *Engine) openBox(ctx context.Context, spec boxSpec) (_ *box, err error) 
 			return nil, err
 		}
 	}
+	if spec.writable { // before a runtime looks whose it is
+		if err := chownTree(spec.prepared, int(b.block.Base())); err != nil {
+			return nil, fmt.Errorf("hand %s to sandbox %s: %w", spec.prepared, b.id, err)
+		}
+	}
 	if err := e.writeBox(b, dir, root, spec); err != nil {
 		return nil, err
 	}

@@ -99,9 +99,6 @@ func (e *Engine) fillPrepared(r *images.Recipe, dir string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close(ctx)) }()
-	if err := chownTree(dir, int(b.block.Base())); err != nil {
-		return err
-	}
 	a := &active{log: &eventLog{}}
 	_, step, err := e.step(ctx, a, b, stepSpec{name: "prepare", command: *cmd, limits: limits,
 		fill: func(context.Context, *slot) error { return nil }, outOfMemory: r.OutOfMemory})

@@ -17,10 +17,10 @@ func flags(dir string) []string {
 		"--in-sandbox-cgroup=v2",
 		"--network=none",
 		"--gofer-network-namespace=new",
-		"--host-uds=create", // the agent's sockets
-		"--overlay2=none",   // what is to be written has been mounted for it
-		"--file-access-mounts=exclusive",
-		"--allow-suid", // sudo; a slot for programs has no_new_privs
+		"--host-uds=create",              // the agent's sockets
+		"--overlay2=none",                // what is to be written has been mounted for it
+		"--file-access-mounts=exclusive", // nothing that is mounted changes under a sandbox, but for what the host installs
+		"--allow-suid",                   // sudo; a slot for programs has no_new_privs
 	}
 }
 
