@@ -68,6 +68,7 @@ type RuntimeInfo struct {
 	Enforced []LimitName // limits that the kernel keeps for the whole process tree; others are kept by rlimits and polling
 	Features []Feature
 
+	Unavailable string // why it can run nothing here, for who asks for it; empty when it can
 	// OwnKernel says that each sandbox runs on a kernel of its own. The host's cgroups then see it as one: its slots are
 	// bounded and counted within, by its agent, which kills a slot that holds more memory than it may. The host's limits
 	// are Overhead above the sandbox's: a program that outruns the agent ends its sandbox there.

@@ -25,6 +25,9 @@ func (e *Engine) runtime(name string) (Runtime, bool) {
 func (e *Engine) chosen(op, name string) (Runtime, *Error) {
 	rt, ok := e.runtime(name)
 	if ok {
+		if why := rt.Info().Unavailable; why != "" {
+			return nil, &Error{Op: op, Kind: KindUnsupported, Reason: "RUNTIME_UNAVAILABLE", Field: "runtime", Msg: why}
+		}
 		return rt, nil
 	}
 	var names []string

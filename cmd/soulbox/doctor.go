@@ -67,7 +67,7 @@ func doctor(c *cli.Context) error {
 func examine(ctx context.Context, uid int, stateDir string) []check {
 	h := hostFiles{root: "/"}
 	made := tryNamespace(ctx)
-	checks := []check{programsCheck(), kernelCheck(h), namespaceCheck(uid, h, made), overlayCheck(made)}
+	checks := []check{programsCheck(), gvisorCheck(), kernelCheck(h), namespaceCheck(uid, h, made), overlayCheck(made)}
 	checks = append(checks, idChecks(uid)...)
 	checks = append(checks, seccompCheck(h))
 	checks = append(checks, cgroupChecks(cgroups.Probe(), uid)...)

@@ -13,7 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/soulbox/soulbox/cgroups"
+	"github.com/soulbox/soulbox/sandbox"
 	"github.com/soulbox/soulbox/sandbox/assets"
+	"github.com/soulbox/soulbox/sandbox/runsc"
 	"github.com/soulbox/soulbox/sandbox/wide"
 )
 
@@ -40,6 +42,24 @@ func programsCheck() check {
 	if _, err := assets.Digest(); err != nil {
 		k = check{Name: k.Name, Status: checkFailed, Found: err.Error(), Cost: nothingRuns, Fix: "make build"}
 	}
+	return k
+}
+
+// gvisorCheck says whether there is the second runtime, and in what it differs.
+func gvisorCheck() check {
+	k := check{Name: "runsc", Status: checkOK}
+	if !assets.Has(assets.Runsc) {
+		k.Status, k.Found = checkWarning, "this soulbox was built without gVisor"
+		k.Cost, k.Fix = "programs cannot be run with the runtime runsc", "make build"
+		return k
+	}
+	var lacks []string
+	for _, f := range runsc.Features() {
+		if f.Answer == sandbox.AnswerNo {
+			lacks = append(lacks, f.Name)
+		}
+	}
+	k.Found = fmt.Sprintf("gVisor %s is in this executable; its sandboxes have no %s", runsc.Version, strings.Join(lacks, ", "))
 	return k
 }
 

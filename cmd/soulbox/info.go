@@ -38,6 +38,11 @@ func info(ctx context.Context, c *cli.Context, daemon *client.Client) error {
 		}
 		fmt.Fprintf(&b, "runtime   %s %s, %s; the kernel keeps %s\n", printable(r.GetName()), printable(r.GetVersion()), how,
 			printable(strings.Join(r.GetEnforced(), ", ")))
+		for _, f := range r.GetFeatures() {
+			if f.GetAnswer() == pb.Answer_ANSWER_NO {
+				fmt.Fprintf(&b, "            no %s: %s\n", printable(f.GetName()), printable(f.GetDetail()))
+			}
+		}
 	}
 	fmt.Fprintf(&b, "running   %d of at most %d\n", i.GetRunning(), i.GetMaxBoxes())
 	fmt.Fprintf(&b, "queued    %d of at most %d\n", i.GetQueued(), i.GetMaxQueue())

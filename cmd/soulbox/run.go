@@ -57,6 +57,7 @@ func runCommand(session *wide.Session) *cli.Command {
 			&cli.DurationFlag{Name: "cpu", Usage: "CPU `TIME` of the program and all that it starts"},
 			&cli.StringFlag{Name: "memory", Aliases: []string{"m"}, Usage: "`SIZE`, such as 64M, at least 4M; files that the program writes count"},
 			&cli.UintFlag{Name: "processes", Usage: "`NUMBER` of processes and threads at once"},
+			runtimeFlag(),
 			&cli.StringFlag{Name: "output-limit", Usage: "`SIZE` of standard output and error together"},
 			&cli.PathFlag{Name: "stdin", Usage: "`FILE` that is the program's standard input"},
 			&cli.StringSliceFlag{Name: "file", Aliases: []string{"f"}, Usage: "one more `FILE` for the work directory, or NAME=FILE; repeatable"},

@@ -81,7 +81,8 @@ func runRequest(c *cli.Context, stdin *os.File, fileName naming) (*pb.StreamExec
 	if err != nil {
 		return nil, err
 	}
-	req := &pb.StreamExecutionRequest{Args: c.Args().Tail(), Limits: limits, Outputs: c.StringSlice("output"), Env: map[string]string{}}
+	req := &pb.StreamExecutionRequest{Args: c.Args().Tail(), Limits: limits, Outputs: c.StringSlice("output"), Env: map[string]string{},
+		Runtime: c.String("runtime")}
 	for _, kv := range c.StringSlice("env") {
 		k, v, ok := strings.Cut(kv, "=")
 		if !ok || k == "" {

@@ -4,6 +4,9 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
 
 	"github.com/soulbox/soulbox/cgroups"
 	"github.com/soulbox/soulbox/sandbox"
@@ -16,9 +19,18 @@ import (
 // runtimeNames lists the runtimes of this build, the usual one first.
 func runtimeNames() []string { return []string{"runc", runsc.Name} }
 
+// runtimeFlag lets a caller choose.
+func runtimeFlag() cli.Flag {
+	return &cli.StringFlag{Name: "runtime", Usage: "`RUNTIME` to run it in, " + strings.Join(runtimeNames(), " or ") + " (default: the daemon's)"}
+}
+
 // runtimes returns the default runtime and the others. runc is open already: it compiles the filters of all.
 func (c engineConfig) runtimes(s *wide.Session, tree *cgroups.Tree, runcRuntime *runc.Runtime) (sandbox.Runtime, []sandbox.Runtime, error) {
-	gvisor, err := runsc.New(runsc.Options{Dir: filepath.Join(s.RunDir, "runsc"), Cgroups: tree, Rootless: s.UID != 0,
+	missing := ""
+	if !assets.Has(assets.Runsc) {
+		missing = "this soulbox was built without runsc; make build adds it"
+	}
+	gvisor, err := runsc.New(runsc.Options{Dir: filepath.Join(s.RunDir, "runsc"), Cgroups: tree, Rootless: s.UID != 0, Unavailable: missing,
 		Binary: func() (string, error) { return assets.Install(assets.Runsc, c.cacheDir) }})
 	if err != nil {
 		return nil, nil, err

@@ -69,6 +69,7 @@ func createFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "timeout", Usage: "`TIME` that it lives, such as 90m; 0 is for ever, where the operator allows it (default: the daemon's)"},
 		&cli.DurationFlag{Name: "idle-timeout", Usage: "`TIME` that it lives without being used; 0 is for ever"},
 		&cli.StringFlag{Name: "image", Usage: "`IMAGE` that it starts from (default: the programs of the daemon's host)"},
+		runtimeFlag(),
 		&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "`USER` who runs its processes, by name or id (default: user)"},
 		&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "`DIR` where processes begin (default: the user's home)"},
 	}
@@ -84,7 +85,7 @@ func createRequest(c *cli.Context) (*pb.CreateSandboxRequest, error) {
 	if c.IsSet("name") {
 		labels[nameLabel] = c.String("name")
 	}
-	req := &pb.CreateSandboxRequest{Image: c.String("image"), Labels: labels, Metadata: metadata, Env: env, User: c.String("user"),
+	req := &pb.CreateSandboxRequest{Image: c.String("image"), Runtime: c.String("runtime"), Labels: labels, Metadata: metadata, Env: env, User: c.String("user"),
 		Workdir: c.String("workdir"), Limits: l}
 	errs := []error{err1, err2, err3, err4}
 	for name, into := range map[string]**durationpb.Duration{"timeout": &req.Timeout, "idle-timeout": &req.IdleTimeout} {

@@ -40,6 +40,8 @@ func helpOfFields(reason string) string {
 		return "Name one of the candidates in the message as language, or give the file a name that ends as its language's do."
 	case "UNKNOWN_RUNTIME":
 		return "Choose a runtime that GET /v1/system/info (soulbox info) lists, or leave the field empty."
+	case "RUNTIME_UNAVAILABLE":
+		return "Choose another runtime, or let the operator build soulbox with make build, which adds runsc."
 	case "LANGUAGE_NOT_INSTALLED":
 		return "Run the command in the message on the daemon's host; soulbox lang show has the details."
 	case "INVALID_PAGE_TOKEN":

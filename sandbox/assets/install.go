@@ -18,6 +18,12 @@ import (
 // on disk once.
 const Runsc = "runsc"
 
+// Has tells whether [Install] has a program of that name to install.
+func Has(name string) bool {
+	_, err := installedDigest(bin, name)
+	return err == nil
+}
+
 // Install returns the path of a program below dir, named by its digest. It unpacks it there when it is not there yet, or
 // is not what it should be. Whoever finds the file finds all of it: several processes may install at once.
 func Install(name, dir string) (string, error) { return install(bin, name, dir) }

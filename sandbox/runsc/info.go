@@ -10,12 +10,12 @@ func (r *Runtime) Info() sandbox.RuntimeInfo {
 	has := r.opts.Cgroups.Enforced()
 	return sandbox.RuntimeInfo{
 		Name: Name, Version: "gVisor " + Version, Rootless: r.opts.Rootless, OwnKernel: true, Overhead: Overhead(), Enforced: enforced(has),
-		Features: features(),
+		Features: Features(), Unavailable: r.opts.Unavailable,
 	}
 }
 
-// features are where a sandbox of gVisor differs from others for what runs in it.
-func features() []sandbox.Feature {
+// Features are where a sandbox of gVisor differs from others for what runs in it.
+func Features() []sandbox.Feature {
 	return []sandbox.Feature{
 		{Name: "kernel", Answer: sandbox.AnswerYes, Detail: "programs speak to a kernel of their own, gVisor's, and not to the host's"},
 		{Name: "memory-bound", Answer: sandbox.AnswerNo, Detail: "the sandbox's agent looks at memory every few milliseconds and kills; a program that is quicker ends its sandbox"},

@@ -32,6 +32,8 @@ type Options struct {
 	Dir      string        // state of all sandboxes, in a directory that lives as long as they can; made when missing
 	Cgroups  *cgroups.Tree // in which each sandbox has its box before it starts
 	Rootless bool          // what Info reports
+	// Unavailable is what Info reports: why Binary will find nothing; empty when it will.
+	Unavailable string
 }
 
 // Runtime is gVisor's runtime. It holds nothing.

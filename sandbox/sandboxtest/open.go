@@ -17,7 +17,7 @@ import (
 )
 
 // runtimeVariable names the runtime whose turn it is: the default of every engine under test.
-const runtimeVariable = "SOULBOX_TEST_RUNTIME"
+const runtimeVariable = "SOULBOX_RUNTIME"
 
 // Parts are an engine under test and what it stands on.
 type Parts struct {
@@ -78,7 +78,7 @@ func Open(t testing.TB, change func(*sandbox.Options)) *Parts {
 	if o.AgentFilter, err = rt.Compile(ctx, "agent"); err != nil {
 		t.Fatal(err)
 	}
-	if os.Getenv(runtimeVariable) == runsc.Name {
+	if os.Getenv(runtimeVariable) == runsc.Name { // as a daemon does
 		o.Runtime, o.Others = gvisor, []sandbox.Runtime{rt}
 	}
 	if change != nil {
