@@ -20,9 +20,9 @@ func Features() []sandbox.Feature {
 		{Name: "kernel", Answer: sandbox.AnswerYes, Detail: "programs speak to a kernel of their own, gVisor's, and not to the host's"},
 		{Name: "memory-bound", Answer: sandbox.AnswerNo, Detail: "the sandbox's agent looks at memory every few milliseconds and kills; a program that is quicker ends its sandbox"},
 		{Name: "freezer", Answer: sandbox.AnswerNo, Detail: "a sandbox is paused by SIGSTOP to all of its processes"},
-		{Name: "first-process", Answer: sandbox.AnswerNo, Detail: "root of a sandbox that lives on can kill its first process, and so end it"},
+		{Name: "first-process", Answer: sandbox.AnswerNo, Detail: "the first process is less guarded from within: all can look at its namespaces, and in a sandbox " +
+			"that lives on root can list its descriptors, read its counters, and kill it, which ends the sandbox"},
 		{Name: "priorities", Answer: sandbox.AnswerNo, Detail: "nice values and oom_score_adj can be set to anything, and change nothing"},
-		{Name: "hidden-namespaces", Answer: sandbox.AnswerNo, Detail: "the links in /proc/1/ns can be looked at"},
 	}
 }
 

@@ -84,15 +84,9 @@ func (r *Runtime) Start(ctx context.Context, id sandbox.ID, bundle, stderr strin
 	if err := remember(dir, binary); err != nil {
 		return fmt.Errorf("start %s: %w", id, err)
 	}
-	box, err := r.opts.Cgroups.LoadBox(string(id))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	groups, err := r.groups(id)
+	if err != nil {
 		return fmt.Errorf("start %s: %w", id, err)
-	}
-	var groups []*os.File
-	if err == nil {
-		if groups, err = box.Agent().Procs(); err != nil {
-			return fmt.Errorf("start %s: %w", id, err)
-		}
 	}
 	defer func() {
 		for _, f := range groups {
@@ -105,6 +99,18 @@ func (r *Runtime) Start(ctx context.Context, id sandbox.ID, bundle, stderr strin
 	}
 	defer log.Close()
 	return r.run(ctx, command(binary, dir, bundle, id, len(groups)), groups, log)
+}
+
+// groups opens what joins the groups that a sandbox is to be in; none where the host has none.
+func (r *Runtime) groups(id sandbox.ID) ([]*os.File, error) {
+	if r.opts.Cgroups.Mode() == cgroups.ModeNone {
+		return nil, nil
+	}
+	box, err := r.opts.Cgroups.LoadBox(string(id))
+	if err != nil {
+		return nil, err
+	}
+	return box.Agent().Procs()
 }
 
 // run runs a command of runsc to its end, in groups. What it starts has log as its output.
