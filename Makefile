@@ -169,6 +169,8 @@ fuzz: ## look for inputs that break parsers; FUZZTIME=1m looks longer at each
 test-e2e: ## the whole program, as root and as a plain user (after make build COVER=1)
 	@.ci/e2e root
 	@.ci/e2e rootless
+	@.ci/e2e root-runsc
+	@.ci/e2e rootless-runsc
 
 .PHONY: test-vm
 test-vm: build ## what needs systemd and a delegated cgroup v2 tree, SoulBox as a service too, in a small virtual machine
