@@ -14,7 +14,7 @@ func Tree(dir string) *RootFS { return &RootFS{Dir: dir, source: dir} }
 
 // Mountpoints returns the directories that a sandbox's mounts need in its root file system, for the recipes of a name each.
 func Mountpoints(languages []string) []string {
-	dirs := []string{"proc", "sys", "dev", "tmp", SoulDir[1:], SoulBinDir[1:], "opt", "opt/soulbox", ToolsDir[1:], LangDir[1:]}
+	dirs := []string{"proc", "sys", "dev", "tmp", WorkDir[1:], SoulDir[1:], SoulBinDir[1:], "opt", "opt/soulbox", ToolsDir[1:], LangDir[1:]}
 	for _, l := range languages {
 		dirs = append(dirs, LangDir[1:]+"/"+l)
 	}

@@ -62,7 +62,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // isStream tells whether the body of a request is a stream of messages or a file's content.
 func isStream(r *http.Request) bool {
 	switch r.URL.Path {
-	case soulboxpbconnect.SandboxServiceStreamExecProcedure, soulboxpbconnect.SandboxServiceWriteFileProcedure:
+	case soulboxpbconnect.SandboxServiceStreamExecProcedure, soulboxpbconnect.SandboxServiceWriteFileProcedure, soulboxpbconnect.ImageServiceImportImageProcedure:
 		return true
 	}
 	return rest.IsContent(r)

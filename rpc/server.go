@@ -38,6 +38,8 @@ type Options struct {
 	Keys   v1.Keys
 	// Sandboxes keeps sandboxes that live on; nil: there are none.
 	Sandboxes v1.Sandboxes
+	// Images keeps what sandboxes start from; nil: only the host's own.
+	Images v1.Images
 	// Auth refuses requests without a key and puts the caller where Caller finds it.
 	Auth func(http.Handler) http.Handler
 	// Caller returns whom Auth let in, from a request's context.
@@ -69,7 +71,7 @@ func New(o Options) (http.Handler, error) {
 		o.Version = "dev"
 	}
 	services, err := v1.New(v1.Options{
-		Engine: o.Engine, Keys: o.Keys, Sandboxes: o.Sandboxes, Caller: o.Caller, MaxBody: o.MaxBody, Log: o.Log,
+		Engine: o.Engine, Keys: o.Keys, Sandboxes: o.Sandboxes, Images: o.Images, Caller: o.Caller, MaxBody: o.MaxBody, Log: o.Log,
 	})
 	if err != nil {
 		return nil, err

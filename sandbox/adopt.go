@@ -64,13 +64,16 @@ func (e *Engine) adoptOne(ctx context.Context, record BoxRecord, rec Sandbox) (*
 	if rec.State == SandboxCreating || record.ID == "" {
 		return nil, errUnfinished
 	}
-	b, err := e.adoptSession(ctx, record)
+	b, err := e.adoptSession(ctx, record, rec.ImageDigest)
 	if err != nil {
 		return nil, err
 	}
 	// Between freezing it and journalling that, or the other way about, the earlier daemon may have died.
 	l := &living{s: e.boxes, box: b}
 	if err := errors.Join(e.o.IDs.Adopt(b.block), l.freeze(ctx, rec.State == SandboxPaused)); err != nil {
+		if b.image != nil {
+			b.image.Release()
+		}
 		return nil, errors.Join(fmt.Errorf("adopt sandbox %s: %w", rec.ID, err), b.agent.Close())
 	}
 	return b, nil

@@ -15,6 +15,7 @@ import (
 
 	"github.com/soulbox/soulbox/cgroups"
 	"github.com/soulbox/soulbox/images"
+	"github.com/soulbox/soulbox/images/library"
 	"github.com/soulbox/soulbox/sandbox/agent/client"
 )
 
@@ -54,6 +55,7 @@ type box struct {
 	block Block
 	cg    *cgroups.Box
 	agent *client.Client
+	image *library.Root // that is kept for it; nil: none
 	undo  undo
 }
 
@@ -85,7 +87,11 @@ func (e *Engine) openBox(ctx context.Context, spec boxSpec) (_ *box, err error) 
 	}
 	root := e.root
 	if spec.sandbox != nil {
-		if root, err = e.makeRoot(b, e.boxes.image(spec.sandbox.Image)); err != nil {
+		image, err := e.useImage(b, spec.sandbox)
+		if err != nil {
+			return nil, err
+		}
+		if root, err = e.makeRoot(b, image, spec.sandbox.Workdir); err != nil {
 			return nil, err
 		}
 	}

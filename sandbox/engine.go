@@ -15,6 +15,7 @@ import (
 
 	"github.com/soulbox/soulbox/cgroups"
 	"github.com/soulbox/soulbox/images"
+	"github.com/soulbox/soulbox/images/library"
 )
 
 // DefaultTenant is whose everything is that names no tenant.
@@ -30,6 +31,7 @@ type Options struct {
 	IDs     *IDPool
 	Catalog *images.Catalog
 	Host    images.HostOptions // how the root file system's skeleton is made
+	Images  *library.Library   // of images beside the host's; nil: none
 
 	RunDir   string                            // tmpfs that every id can reach
 	StateDir string                            // on disk; holds what sandboxes write

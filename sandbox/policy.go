@@ -14,6 +14,8 @@ type Policy struct {
 	Default   Limits               // where a caller asks for nothing; zero fields: the recipe's
 	Languages []string             // names of the recipes that may run; nil: all
 	Runtimes  []string             // names of the runtimes that may be used; nil: all
+	Image     string               // where a caller names none; empty: the host's
+	Images    []string             // that may be used, by name or with "*" at the end; nil: all
 	Sandboxes SandboxPolicy        // for sandboxes that live on
 	Keys      map[string]KeyPolicy // what differs for some keys: by their ids or, where no id is there, by their names
 }
@@ -50,6 +52,8 @@ func (p SandboxPolicy) withDefaults() SandboxPolicy {
 type Rules struct {
 	Max, Default        Limits
 	Languages, Runtimes []string // nil: all
+	Image               string   // where a caller names none; empty: the host's
+	Images              []string // nil: all
 	Sandboxes           SandboxPolicy
 	MaxSandboxes        int // zero: only the engine's own bound
 	ClientBounds
@@ -57,7 +61,7 @@ type Rules struct {
 
 // For returns the rules for the key with this id and name.
 func (p *Policy) For(id, name string) Rules {
-	r := Rules{Max: p.Max, Default: p.Default, Languages: p.Languages, Runtimes: p.Runtimes, Sandboxes: p.Sandboxes}
+	r := Rules{Max: p.Max, Default: p.Default, Languages: p.Languages, Runtimes: p.Runtimes, Image: p.Image, Images: p.Images, Sandboxes: p.Sandboxes}
 	k, ok := p.Keys[id]
 	if !ok && name != "" {
 		k, ok = p.Keys[name]
@@ -111,7 +115,7 @@ func (r *Rules) resolve(asked, recipe Limits) (effective Limits, clamped []Limit
 // clone copies what the caller of [Engine.Configure] could go on to change.
 func (p *Policy) clone() Policy {
 	c := *p
-	c.Languages, c.Runtimes = slices.Clone(p.Languages), slices.Clone(p.Runtimes)
+	c.Languages, c.Runtimes, c.Images = slices.Clone(p.Languages), slices.Clone(p.Runtimes), slices.Clone(p.Images)
 	c.Keys = make(map[string]KeyPolicy, len(p.Keys))
 	for name, k := range p.Keys {
 		k.Languages = slices.Clone(k.Languages)

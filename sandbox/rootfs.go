@@ -32,8 +32,8 @@ func (e *Engine) diskDir(id ID) string { return filepath.Join(e.o.RunDir, "disk"
 
 func (e *Engine) rootDir(id ID) string { return filepath.Join(e.o.RunDir, "roots", string(id)) }
 
-// makeRoot makes and mounts the root file system of a sandbox over the image root, and returns it.
-func (e *Engine) makeRoot(b *box, image *images.RootFS) (_ *images.RootFS, err error) {
+// makeRoot makes and mounts the root file system of a sandbox over an image, and returns it. Its processes begin in workdir.
+func (e *Engine) makeRoot(b *box, image imageRoot, workdir string) (_ *images.RootFS, err error) {
 	dir, root := e.sandboxDir(b.id), e.rootDir(b.id)
 	b.undo.add(func(context.Context) error { return removeRoot(dir, root) })
 	upper, work := filepath.Join(dir, upperDir), filepath.Join(dir, workDir)
@@ -54,15 +54,23 @@ func (e *Engine) makeRoot(b *box, image *images.RootFS) (_ *images.RootFS, err e
 		return nil, fmt.Errorf("mount the root of sandbox %s (overlayfs over %s; the state directory must be on a file system that can carry it, such as ext4, xfs or btrfs): %w",
 			b.id, image.Dir, err)
 	}
-	own := *image
+	if image.made != nil {
+		if err := e.settleImage(b, root, image.made, workdir); err != nil {
+			return nil, fmt.Errorf("settle the image of sandbox %s: %w", b.id, err)
+		}
+	}
+	own := *image.RootFS
 	own.Dir = root
 	return &own, nil
 }
 
 // fillUpper makes what a sandbox's layer has from the start: mountpoints, the user's home, and the sandbox's name.
-func (e *Engine) fillUpper(upper string, image *images.RootFS, b *box) error {
+func (e *Engine) fillUpper(upper string, image imageRoot, b *box) error {
 	if err := os.Chown(upper, wideRoot, wideRoot); err != nil {
 		return err
+	}
+	if image.made != nil { // which brings the rest
+		return makeNames(upper, b.id)
 	}
 	for _, dir := range images.Mountpoints(e.o.Host.Languages) {
 		if exists(filepath.Join(image.Dir, dir)) {

@@ -38,17 +38,20 @@ type Sandbox struct {
 	RequestID string
 	BodyHash  []byte // of the request, see Execution.BodyHash
 
-	Image    string // "host"
-	Runtime  string
-	State    SandboxState
-	Reason   string            // why it is in a final state, for people
-	Labels   map[string]string // for filters
-	Metadata map[string]string // the client's own
-	Env      map[string]string // of every process
-	User     string            // who runs processes by default
-	Workdir  string            // where they begin; empty: the user's home
-	Limits   SandboxLimits     // in force
-	Clamped  []LimitName       // asked above the operator's policy
+	Image string // "host", or the name that it had in the library
+	// ImageDigest is what that name stood for; empty for the host's.
+	ImageDigest string
+	Command     []string // what the image would run; nothing starts it by itself
+	Runtime     string
+	State       SandboxState
+	Reason      string            // why it is in a final state, for people
+	Labels      map[string]string // for filters
+	Metadata    map[string]string // the client's own
+	Env         map[string]string // of every process
+	User        string            // who runs processes by default
+	Workdir     string            // where they begin; empty: the user's home
+	Limits      SandboxLimits     // in force
+	Clamped     []LimitName       // asked above the operator's policy
 
 	Timeout     time.Duration // how long it lives without being prolonged; 0: for ever
 	IdleTimeout time.Duration // how long it lives without being used; 0: for ever
@@ -101,13 +104,13 @@ type CreateSandbox struct {
 	Tenant, Client string // as in [Request]
 
 	RequestID   string // optional idempotency key of the client's
-	Image       string // empty: "host"
+	Image       string // empty: the operator's default
 	Runtime     string // empty: the default
 	Labels      map[string]string
 	Metadata    map[string]string
 	Env         map[string]string
-	User        string         // empty: "user"
-	Workdir     string         // absolute; empty: the user's home
+	User        string         // empty: the image's, "user" on the host's
+	Workdir     string         // absolute; empty: the image's, or else the user's home
 	Limits      SandboxLimits  // zero fields: defaults
 	Timeout     *time.Duration // nil: the default; 0: for ever, if the policy allows it
 	IdleTimeout time.Duration

@@ -8,11 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
-	"strings"
 	"time"
-
-	"github.com/soulbox/soulbox/images"
 )
 
 // opening is a sandbox on its way, for those who ask for it again.
@@ -47,11 +45,6 @@ func (s *Sandboxes) Create(ctx context.Context, r CreateSandbox) (Sandbox, error
 // record makes the record of what r asks for.
 func (s *Sandboxes) record(r CreateSandbox) (Sandbox, error) {
 	const op = "sandbox.Create"
-	image := cmp.Or(r.Image, hostImage)
-	if image != hostImage && s.o.Images[image] == nil {
-		names := append([]string{hostImage}, slices.Sorted(maps.Keys(s.o.Images))...)
-		return Sandbox{}, &Error{Op: op, Kind: KindInvalid, Reason: "UNKNOWN_IMAGE", Field: "image", Msg: fmt.Sprintf("no image %q here; there are %s", image, strings.Join(names, ", "))}
-	}
 	rules := s.e.rules(r.Client)
 	rt, bad := s.e.chosen(op, r.Runtime)
 	if bad != nil {
@@ -63,12 +56,13 @@ func (s *Sandboxes) record(r CreateSandbox) (Sandbox, error) {
 	}
 	rec := Sandbox{
 		ID: NewID(), Tenant: r.Tenant, Client: r.Client, RequestID: r.RequestID, BodyHash: sandboxHash(&r),
-		Image: image, Runtime: name, State: SandboxCreating, Labels: maps.Clone(r.Labels), Metadata: maps.Clone(r.Metadata), Env: maps.Clone(r.Env),
+		Image: hostImage, Runtime: name, State: SandboxCreating, Labels: maps.Clone(r.Labels), Metadata: maps.Clone(r.Metadata), Env: maps.Clone(r.Env),
 		User: r.User, Workdir: r.Workdir, Timeout: rules.Sandboxes.Timeout, IdleTimeout: r.IdleTimeout, CreatedAt: time.Now().UTC(),
 	}
-	if rec.User == "" {
-		rec.User = "user"
+	if err := s.takeImage(&rec, r.Image, &rules); err != nil {
+		return Sandbox{}, err
 	}
+	rec.User = cmp.Or(rec.User, "user")
 	if r.Timeout != nil {
 		rec.Timeout = *r.Timeout
 	}
@@ -79,15 +73,25 @@ func (s *Sandboxes) record(r CreateSandbox) (Sandbox, error) {
 	return rec, nil
 }
 
-// hostImage is the image of the host's own files.
-const hostImage = "host"
-
-// image returns the root file system of an image that there is.
-func (s *Sandboxes) image(name string) *images.RootFS {
-	if name == hostImage {
-		return s.e.sessionRoot
+// takeImage fills in what an image says and the request does not.
+func (s *Sandboxes) takeImage(rec *Sandbox, name string, rules *Rules) error {
+	image, err := s.e.findImage("sandbox.Create", rec.Tenant, name, rules)
+	if err != nil || image == nil {
+		return err
 	}
-	return s.o.Images[name]
+	defer image.Release()
+	rec.Image, rec.ImageDigest = image.Name, image.Digest
+	env := imageEnv(image.Config.Env)
+	maps.Copy(env, rec.Env)
+	if err := checkEnv("env", env); err != nil {
+		return err
+	}
+	rec.Env, rec.User = env, cmp.Or(rec.User, image.User)
+	if rec.Workdir == "" && path.IsAbs(image.Config.Workdir) && len(image.Config.Workdir) <= maxPath {
+		rec.Workdir = path.Clean(image.Config.Workdir)
+	}
+	rec.Command = slices.Concat(image.Config.Entrypoint, image.Config.Cmd)
+	return nil
 }
 
 // allowTimeout refuses a time beyond the policy's.
@@ -177,15 +181,26 @@ func (s *Sandboxes) create(ctx context.Context, rec Sandbox) (Sandbox, error) {
 	return l.snapshot(), nil
 }
 
+// diskSpace refuses work when the disk is nearly full.
+func (s *Sandboxes) diskSpace(op string) error {
+	if s.o.DiskFree == nil {
+		return nil
+	}
+	free, err := s.o.DiskFree()
+	if err != nil {
+		return internal(op, "look at the free disk space", err)
+	}
+	if free < s.o.DiskFloor {
+		return &Error{Op: op, Kind: KindExhausted, Reason: "DISK_LOW", Msg: "the server is low on disk space", RetryAfter: 5 * time.Second}
+	}
+	return nil
+}
+
 // admit takes a place for one more sandbox of client.
 func (s *Sandboxes) admit(client string) error {
 	const op, retry = "sandbox.Create", 5 * time.Second
-	if s.o.DiskFree != nil {
-		if free, err := s.o.DiskFree(); err != nil {
-			return internal(op, "look at the free disk space", err)
-		} else if free < s.o.DiskFloor {
-			return &Error{Op: op, Kind: KindExhausted, Reason: "DISK_LOW", Msg: "the server is low on disk space", RetryAfter: retry}
-		}
+	if err := s.diskSpace(op); err != nil {
+		return err
 	}
 	if s.o.MemoryFree != nil {
 		if free, err := s.o.MemoryFree(); err != nil {

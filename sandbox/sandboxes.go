@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-
-	"github.com/soulbox/soulbox/images"
 )
 
 // SandboxJournal keeps sandboxes that live on. Its methods are as those of [Journal].
@@ -27,8 +25,6 @@ type SandboxJournal interface {
 type SandboxOptions struct {
 	Journal SandboxJournal
 	Max     int // how many can live at once; default 256
-	// Images are root file systems beside the host's, by name.
-	Images map[string]*images.RootFS
 	// MemoryFree returns the bytes that programs could still use on this host; nil: not asked.
 	MemoryFree func() (int64, error)
 	// MemoryFloor is what must be left of it to open another sandbox; default 512 MiB.

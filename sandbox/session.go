@@ -92,7 +92,7 @@ const adoptTime = 5 * time.Second
 
 // adoptSession takes over the box of a sandbox that an earlier daemon of this supervisor opened. An error means that it
 // does not live any more, or not well enough.
-func (e *Engine) adoptSession(ctx context.Context, record BoxRecord) (_ *box, err error) {
+func (e *Engine) adoptSession(ctx context.Context, record BoxRecord, image string) (_ *box, err error) {
 	rt, ok := e.runtime(record.Runtime)
 	if !ok {
 		return nil, fmt.Errorf("adopt sandbox %s: no runtime %q", record.ID, record.Runtime)
@@ -114,6 +114,11 @@ func (e *Engine) adoptSession(ctx context.Context, record BoxRecord) (_ *box, er
 	}
 	if _, err = b.agent.Processes(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("adopt sandbox %s: %w", b.id, err), b.agent.Close())
+	}
+	if image != "" {
+		if err := e.keepImage(b, image); err != nil {
+			return nil, errors.Join(fmt.Errorf("adopt sandbox %s: %w", b.id, err), b.agent.Close())
+		}
 	}
 	// In the order of openBox.
 	b.undo.add(func(context.Context) error { return e.o.IDs.Release(b.block) })

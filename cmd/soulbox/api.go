@@ -32,7 +32,7 @@ func newHandler(ctx context.Context, e *engine, stateDir string, log *slog.Logge
 	if err := e.metrics.Watch(e.Engine, func() metrics.StoreStats { return metrics.StoreStats(e.store.Stats()) }); err != nil {
 		return nil, err
 	}
-	return rpc.New(rpc.Options{Engine: e.Engine, Keys: keyService{keys, e.HasRules}, Sandboxes: e.Engine.Sandboxes(), Auth: a.Wrap, Caller: caller,
+	return rpc.New(rpc.Options{Engine: e.Engine, Keys: keyService{keys, e.HasRules}, Sandboxes: e.Engine.Sandboxes(), Images: e.Engine.Images(), Auth: a.Wrap, Caller: caller,
 		Metrics: e.metrics.Handler(), Version: version, Log: log})
 }
 

@@ -21,6 +21,7 @@ func commands(session *wide.Session) []*cli.Command {
 		watchCommand(),
 		psCommand(),
 		logsCommand(),
+		imageCommand(),
 		langCommand(session),
 		keyCommand(),
 		infoCommand(),

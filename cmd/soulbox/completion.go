@@ -86,6 +86,7 @@ const (
 	kindLanguage  valueKind = "language"
 	kindShell     valueKind = "shell"
 	kindColour    valueKind = "colour"
+	kindImage     valueKind = "image"
 	kindCopy      valueKind = "copy" // a file, or a sandbox with a colon after it
 )
 
@@ -100,6 +101,14 @@ func argumentKind(path string, n int) valueKind {
 		}
 	case "cp":
 		return kindCopy
+	case "image inspect", "image rm":
+		return kindImage
+	case "image export":
+		if n == 0 {
+			return kindImage
+		}
+	case "image build":
+		return kindLanguage
 	case "logs":
 		if n == 0 {
 			return kindExecution
@@ -119,6 +128,8 @@ func flagKind(name string) valueKind {
 		return kindLanguage
 	case colourFlagName:
 		return kindColour
+	case "image":
+		return kindImage
 	}
 	return ""
 }
@@ -281,6 +292,13 @@ func (k completer) ask(ctx context.Context, daemon *client.Client, kind valueKin
 		list, err := listExecutions(ctx, daemon, &pb.ListExecutionsRequest{}, 100)
 		for _, x := range list {
 			out = append(out, x.GetId())
+		}
+		return out, err
+	case kindImage:
+		list, err := daemon.Images.ListImages(ctx, &pb.ListImagesRequest{})
+		out = append(out, "host")
+		for _, i := range list.GetImages() {
+			out = append(out, i.GetName())
 		}
 		return out, err
 	case kindLanguage:

@@ -122,9 +122,18 @@ func (k *copier) skip(name, why string) {
 
 // progress shows how much was copied, on a terminal; total is -1 when that is not known. The caller closes it.
 func (k *copier) progress(name string, total int64) io.WriteCloser {
-	stderr, ok := k.c.App.ErrWriter.(*os.File)
-	if k.c.Bool("quiet") || !ok || !isTerminal(stderr) {
-		return discard{}
+	if bar := progressBar(k.c, name, total); bar != nil {
+		return bar
+	}
+	return discard{}
+}
+
+// progressBar shows how far something is, on a terminal; without one, or with --quiet, it is nil. total is -1 when it is
+// not known. The caller closes it.
+func progressBar(c *cli.Context, name string, total int64) *progressbar.ProgressBar {
+	stderr, ok := c.App.ErrWriter.(*os.File)
+	if c.Bool("quiet") || !ok || !isTerminal(stderr) {
+		return nil
 	}
 	return progressbar.NewOptions64(total, progressbar.OptionSetWriter(stderr), progressbar.OptionSetDescription(printable(name)),
 		progressbar.OptionShowBytes(true), progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(20), progressbar.OptionSpinnerType(14))

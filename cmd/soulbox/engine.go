@@ -15,6 +15,7 @@ import (
 	"github.com/soulbox/soulbox/cgroups"
 	"github.com/soulbox/soulbox/cmd/soulbox/config"
 	"github.com/soulbox/soulbox/images"
+	"github.com/soulbox/soulbox/images/library"
 	"github.com/soulbox/soulbox/rpc/metrics"
 	"github.com/soulbox/soulbox/sandbox"
 	"github.com/soulbox/soulbox/sandbox/assets"
@@ -116,6 +117,9 @@ func openEngine(ctx context.Context, s *wide.Session, c engineConfig) (_ *engine
 	}
 	o.Journal, o.Cgroups, o.Warnings, o.Observer = journal, tree, e.warnings, e.metrics
 	o.Sandboxes.Journal = journal
+	if o.Images, err = openLibrary(s, c, o.Host.Languages); err != nil {
+		return nil, err
+	}
 	if e.Engine, err = sandbox.New(ctx, o); err != nil {
 		return nil, err
 	}
@@ -192,6 +196,12 @@ func (c engineConfig) engineOptions(s *wide.Session, tree *cgroups.Tree, keys *k
 			DiskFree: func() (uint64, error) { return diskFree(s.StateDir) }, DiskFloor: c.diskFloor},
 		Policy: c.policy, Drain: c.drain, ClientName: keys.name, Features: hostFeatures(tree), Logger: c.log,
 	}, nil
+}
+
+// openLibrary opens the images of a daemon.
+func openLibrary(s *wide.Session, c engineConfig, languages []string) (*library.Library, error) {
+	return library.Open(library.Options{Dir: filepath.Join(s.StateDir, "images"), Mounts: filepath.Join(s.RunDir, "library"),
+		Owner: sandbox.ImageOwner, Mountpoints: images.Mountpoints(languages), Log: c.log})
 }
 
 // treeName names the cgroups of a state directory: the next daemon there finds what this one left, and no other does.

@@ -18,6 +18,8 @@ type sandboxRecord struct {
 	RequestID   []byte               `json:"requestId,omitempty"`
 	BodyHash    []byte               `json:"bodyHash"`
 	Image       string               `json:"image"`
+	ImageDigest string               `json:"imageDigest,omitempty"`
+	Command     [][]byte             `json:"command,omitempty"`
 	Runtime     string               `json:"runtime"`
 	State       sandbox.SandboxState `json:"state"`
 	Reason      string               `json:"reason,omitempty"`
@@ -56,11 +58,14 @@ type logRecord struct {
 
 func recordSandbox(s *sandbox.Sandbox) sandboxRecord {
 	r := sandboxRecord{
-		Client: []byte(s.Client), RequestID: []byte(s.RequestID), BodyHash: s.BodyHash, Image: s.Image, Runtime: s.Runtime, State: s.State,
+		Client: []byte(s.Client), RequestID: []byte(s.RequestID), BodyHash: s.BodyHash, Image: s.Image, ImageDigest: s.ImageDigest, Runtime: s.Runtime, State: s.State,
 		Reason: s.Reason, Labels: s.Labels, Metadata: s.Metadata, User: []byte(s.User), Workdir: []byte(s.Workdir),
 		Memory: s.Limits.Memory, Processes: s.Limits.Processes, OpenFiles: s.Limits.OpenFiles, Disk: s.Limits.Disk, Clamped: s.Clamped,
 		Timeout: s.Timeout, IdleTimeout: s.IdleTimeout, DeadlineAt: s.DeadlineAt, CreatedAt: s.CreatedAt, StartedAt: s.StartedAt,
 		PausedAt: s.PausedAt, EndedAt: s.EndedAt,
+	}
+	for _, arg := range s.Command {
+		r.Command = append(r.Command, []byte(arg))
 	}
 	for _, k := range slices.Sorted(maps.Keys(s.Env)) {
 		r.Env = append(r.Env, envRecord{[]byte(k), []byte(s.Env[k])})
@@ -74,11 +79,14 @@ func recordSandbox(s *sandbox.Sandbox) sandboxRecord {
 func (r *sandboxRecord) sandbox(key store.Key) *sandbox.Sandbox {
 	s := &sandbox.Sandbox{
 		ID: sandbox.ID(key.ID), Tenant: key.Tenant, Client: string(r.Client), RequestID: string(r.RequestID), BodyHash: r.BodyHash,
-		Image: r.Image, Runtime: r.Runtime, State: r.State, Reason: r.Reason, Labels: r.Labels, Metadata: r.Metadata,
+		Image: r.Image, ImageDigest: r.ImageDigest, Runtime: r.Runtime, State: r.State, Reason: r.Reason, Labels: r.Labels, Metadata: r.Metadata,
 		User: string(r.User), Workdir: string(r.Workdir),
 		Limits:  sandbox.SandboxLimits{Memory: r.Memory, Processes: r.Processes, OpenFiles: r.OpenFiles, Disk: r.Disk},
 		Clamped: r.Clamped, Timeout: r.Timeout, IdleTimeout: r.IdleTimeout, DeadlineAt: r.DeadlineAt, CreatedAt: r.CreatedAt,
 		StartedAt: r.StartedAt, PausedAt: r.PausedAt, EndedAt: r.EndedAt,
+	}
+	for _, arg := range r.Command {
+		s.Command = append(s.Command, string(arg))
 	}
 	if len(r.Env) > 0 {
 		s.Env = map[string]string{}

@@ -21,6 +21,7 @@ type Client struct {
 	Languages  soulboxpbconnect.LanguageServiceClient
 	System     soulboxpbconnect.SystemServiceClient
 	Keys       soulboxpbconnect.KeyServiceClient
+	Images     soulboxpbconnect.ImageServiceClient
 	Sandboxes  soulboxpbconnect.SandboxServiceClient // StreamExec over HTTP/2, which it needs, without TLS too
 
 	name string // the URL as it was given, for people
@@ -51,6 +52,7 @@ func New(base, key string, opts ...connect.ClientOption) (*Client, error) {
 	c.Languages = soulboxpbconnect.NewLanguageServiceClient(c.http, c.base, opts...)
 	c.System = soulboxpbconnect.NewSystemServiceClient(c.http, c.base, opts...)
 	c.Keys = soulboxpbconnect.NewKeyServiceClient(c.http, c.base, opts...)
+	c.Images = soulboxpbconnect.NewImageServiceClient(c.http, c.base, opts...)
 	c.Sandboxes = &sandboxes{
 		SandboxServiceClient: soulboxpbconnect.NewSandboxServiceClient(c.http, c.base, opts...),
 		duplex:               soulboxpbconnect.NewSandboxServiceClient(keyed(key, duplex), c.base, opts...),

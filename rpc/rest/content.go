@@ -17,19 +17,26 @@ import (
 	"github.com/soulbox/soulbox/rpc/v1"
 )
 
-// writeFile is the method whose body, over plain HTTP, is a file's content.
-const writeFile = "soulbox.v1.SandboxService.WriteFile"
+// The methods whose body, over plain HTTP, is a file's content or an archive.
+const (
+	writeFile   = "soulbox.v1.SandboxService.WriteFile"
+	importImage = "soulbox.v1.ImageService.ImportImage"
+)
 
 // contentRoutes are the routes whose body is a file's content and no message. Annotations cannot say that of a method
 // that takes a stream; what else a request says is in its path and query.
-func contentRoutes() []route {
+func contentRoutes() (all []route) {
 	for _, m := range schema.Methods() {
-		if m.FullName() == writeFile {
-			return []route{{method: http.MethodPut, parts: []string{"", "v1", "sandboxes", "{}", "files"}, vars: []string{"id"},
-				input: (&pb.OpenFile{}).ProtoReflect().Descriptor(), of: m, content: true}}
+		switch m.FullName() {
+		case writeFile:
+			all = append(all, route{method: http.MethodPut, parts: []string{"", "v1", "sandboxes", "{}", "files"}, vars: []string{"id"},
+				input: (&pb.OpenFile{}).ProtoReflect().Descriptor(), of: m, content: true})
+		case importImage:
+			all = append(all, route{method: http.MethodPut, parts: []string{"", "v1", "images"},
+				input: (&pb.OpenImage{}).ProtoReflect().Descriptor(), of: m, content: true})
 		}
 	}
-	return nil
+	return all
 }
 
 // IsContent tells whether the body of a request is a file's content, which may have any size.

@@ -50,6 +50,7 @@ func New(s *v1.Services, maxBody int64) (*Handler, error) {
 		pb.RegisterLanguageServiceHandlerServer(ctx, h.gateway, languages{s: s}),
 		pb.RegisterSystemServiceHandlerServer(ctx, h.gateway, system{s: s}),
 		pb.RegisterKeyServiceHandlerServer(ctx, h.gateway, keys{s: s}),
+		pb.RegisterImageServiceHandlerServer(ctx, h.gateway, imageService{s: s}),
 		pb.RegisterSandboxServiceHandlerServer(ctx, h.gateway, sandboxes{s: s}),
 	); err != nil {
 		return nil, fmt.Errorf("register the routes of soulbox.v1: %w", err)

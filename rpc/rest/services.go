@@ -163,3 +163,25 @@ func (b sandboxes) GetStats(ctx context.Context, m *pb.GetStatsRequest) (*pb.San
 func (b sandboxes) GetLogs(ctx context.Context, m *pb.GetLogsRequest) (*pb.GetLogsResponse, error) {
 	return call(ctx, b.s, b.s.Sandbox().GetLogs, m)
 }
+
+// imageService lets generated code call the service. Its streams are never called: see [Handler].
+type imageService struct {
+	pb.UnimplementedImageServiceServer
+	s *v1.Services
+}
+
+func (i imageService) ListImages(ctx context.Context, m *pb.ListImagesRequest) (*pb.ListImagesResponse, error) {
+	return call(ctx, i.s, i.s.Image().ListImages, m)
+}
+
+func (i imageService) GetImage(ctx context.Context, m *pb.GetImageRequest) (*pb.Image, error) {
+	return call(ctx, i.s, i.s.Image().GetImage, m)
+}
+
+func (i imageService) RemoveImage(ctx context.Context, m *pb.RemoveImageRequest) (*pb.RemoveImageResponse, error) {
+	return call(ctx, i.s, i.s.Image().RemoveImage, m)
+}
+
+func (i imageService) CollectImages(ctx context.Context, m *pb.CollectImagesRequest) (*pb.CollectImagesResponse, error) {
+	return call(ctx, i.s, i.s.Image().CollectImages, m)
+}

@@ -29,8 +29,18 @@ func (h *Handler) streams() map[string]func(http.ResponseWriter, *http.Request, 
 			m := &pb.StreamStatsRequest{}
 			events(h, w, r, found.bind(r, m), m, h.s.Sandbox().Stats)
 		},
+		"soulbox.v1.ImageService.PullImage": func(w http.ResponseWriter, r *http.Request, _ *route) {
+			m := &pb.PullImageRequest{}
+			events(h, w, r, decode(r.Body, m), m, h.s.Image().Pull)
+		},
+		"soulbox.v1.ImageService.BuildImage": func(w http.ResponseWriter, r *http.Request, _ *route) {
+			m := &pb.BuildImageRequest{}
+			events(h, w, r, decode(r.Body, m), m, h.s.Image().Build)
+		},
 		"soulbox.v1.SandboxService.ReadFile":  h.download,
 		"soulbox.v1.SandboxService.WriteFile": h.upload,
+		importImage:                           h.importImage,
+		"soulbox.v1.ImageService.ExportImage": h.exportImage,
 	}
 }
 

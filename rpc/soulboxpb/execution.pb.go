@@ -375,7 +375,10 @@ type ExecuteCodeRequest struct {
 	// Idempotency key: the same key from the same client is the same execution.
 	RequestId string `protobuf:"bytes,12,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// False: answer at once with the id; absent or true: answer with the result.
-	Wait          *bool `protobuf:"varint,13,opt,name=wait,proto3,oneof" json:"wait,omitempty"`
+	Wait *bool `protobuf:"varint,13,opt,name=wait,proto3,oneof" json:"wait,omitempty"`
+	// Name of an image that the language's programs are looked up in, see ImageService, or "host", the daemon's own host.
+	// Empty: the operator's default.
+	Image         string `protobuf:"bytes,14,opt,name=image,proto3" json:"image,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -501,6 +504,13 @@ func (x *ExecuteCodeRequest) GetWait() bool {
 	return false
 }
 
+func (x *ExecuteCodeRequest) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
 // StreamExecutionRequest asks for one execution. Its fields are those of ExecuteCodeRequest but for wait.
 type StreamExecutionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -527,7 +537,10 @@ type StreamExecutionRequest struct {
 	// Paths in the work directory to return afterwards; missing ones are left out.
 	Outputs []string `protobuf:"bytes,11,rep,name=outputs,proto3" json:"outputs,omitempty"`
 	// Idempotency key: the same key from the same client is the same execution.
-	RequestId     string `protobuf:"bytes,12,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,12,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Name of an image that the language's programs are looked up in, see ImageService, or "host", the daemon's own host.
+	// Empty: the operator's default.
+	Image         string `protobuf:"bytes,14,opt,name=image,proto3" json:"image,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -642,6 +655,13 @@ func (x *StreamExecutionRequest) GetOutputs() []string {
 func (x *StreamExecutionRequest) GetRequestId() string {
 	if x != nil {
 		return x.RequestId
+	}
+	return ""
+}
+
+func (x *StreamExecutionRequest) GetImage() string {
+	if x != nil {
+		return x.Image
 	}
 	return ""
 }
@@ -907,8 +927,11 @@ type Execution struct {
 	Detail string `protobuf:"bytes,27,opt,name=detail,proto3" json:"detail,omitempty"`
 	// The operator does not keep output for so long: stdout, stderr and outputs were there, and are gone.
 	OutputsExpired bool `protobuf:"varint,28,opt,name=outputs_expired,json=outputsExpired,proto3" json:"outputs_expired,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// "host", or the name of an image, and then the digest of its manifest.
+	Image         string `protobuf:"bytes,29,opt,name=image,proto3" json:"image,omitempty"`
+	ImageDigest   string `protobuf:"bytes,30,opt,name=image_digest,json=imageDigest,proto3" json:"image_digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Execution) Reset() {
@@ -1135,6 +1158,20 @@ func (x *Execution) GetOutputsExpired() bool {
 		return x.OutputsExpired
 	}
 	return false
+}
+
+func (x *Execution) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *Execution) GetImageDigest() string {
+	if x != nil {
+		return x.ImageDigest
+	}
+	return ""
 }
 
 // Output is a piece of stdout or stderr.
@@ -1585,7 +1622,7 @@ const file_soulbox_v1_execution_proto_rawDesc = "" +
 	"\n" +
 	"disk_bytes\x18\a \x01(\x03B\a\xbaH\x04\"\x02(\x00R\tdiskBytes\x12\x1f\n" +
 	"\x06inodes\x18\b \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x06inodes\x12*\n" +
-	"\foutput_bytes\x18\t \x01(\x03B\a\xbaH\x04\"\x02(\x00R\voutputBytes\"\xf4\x04\n" +
+	"\foutput_bytes\x18\t \x01(\x03B\a\xbaH\x04\"\x02(\x00R\voutputBytes\"\x94\x05\n" +
 	"\x12ExecuteCodeRequest\x12%\n" +
 	"\blanguage\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01(@R\blanguage\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x121\n" +
@@ -1605,11 +1642,12 @@ const file_soulbox_v1_execution_proto_rawDesc = "" +
 	"\aoutputs\x18\v \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01(\xff\x1fR\aoutputs\x12'\n" +
 	"\n" +
 	"request_id\x18\f \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\trequestId\x12\x17\n" +
-	"\x04wait\x18\r \x01(\bH\x00R\x04wait\x88\x01\x01\x1a6\n" +
+	"\x04wait\x18\r \x01(\bH\x00R\x04wait\x88\x01\x01\x12\x1e\n" +
+	"\x05image\x18\x0e \x01(\tB\b\xbaH\x05r\x03(\xac\x02R\x05image\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\a\n" +
-	"\x05_wait\"\xda\x04\n" +
+	"\x05_wait\"\xfa\x04\n" +
 	"\x16StreamExecutionRequest\x12%\n" +
 	"\blanguage\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01(@R\blanguage\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x121\n" +
@@ -1628,7 +1666,8 @@ const file_soulbox_v1_execution_proto_rawDesc = "" +
 	" \x01(\tB\a\xbaH\x04r\x02(@R\aruntime\x12+\n" +
 	"\aoutputs\x18\v \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01(\xff\x1fR\aoutputs\x12'\n" +
 	"\n" +
-	"request_id\x18\f \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\trequestId\x1a6\n" +
+	"request_id\x18\f \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\trequestId\x12\x1e\n" +
+	"\x05image\x18\x0e \x01(\tB\b\xbaH\x05r\x03(\xac\x02R\x05image\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdf\x01\n" +
@@ -1655,7 +1694,7 @@ const file_soulbox_v1_execution_proto_rawDesc = "" +
 	" \x01(\bR\x0fstderrTruncated\x12\x1b\n" +
 	"\texit_code\x18\v \x01(\x05R\bexitCode\x12\x16\n" +
 	"\x06signal\x18\f \x01(\tR\x06signal\x12'\n" +
-	"\x05usage\x18\r \x01(\v2\x11.soulbox.v1.UsageR\x05usage\"\x95\b\n" +
+	"\x05usage\x18\r \x01(\v2\x11.soulbox.v1.UsageR\x05usage\"\xce\b\n" +
 	"\tExecution\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -1693,7 +1732,9 @@ const file_soulbox_v1_execution_proto_rawDesc = "" +
 	"\bended_at\x18\x19 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12*\n" +
 	"\x06limits\x18\x1a \x01(\v2\x12.soulbox.v1.LimitsR\x06limits\x12\x16\n" +
 	"\x06detail\x18\x1b \x01(\tR\x06detail\x12'\n" +
-	"\x0foutputs_expired\x18\x1c \x01(\bR\x0eoutputsExpired\".\n" +
+	"\x0foutputs_expired\x18\x1c \x01(\bR\x0eoutputsExpired\x12\x14\n" +
+	"\x05image\x18\x1d \x01(\tR\x05image\x12!\n" +
+	"\fimage_digest\x18\x1e \x01(\tR\vimageDigest\".\n" +
 	"\x06Output\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x10\n" +
 	"\x03raw\x18\x02 \x01(\fR\x03raw\"\xb0\x02\n" +

@@ -358,11 +358,15 @@ type Sandbox struct {
 	// How long it lives without being used; 0: for ever.
 	IdleTimeout *durationpb.Duration `protobuf:"bytes,15,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
 	// When timeout ends it; absent: never, or it is paused and has what was left.
-	DeadlineAt    *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=deadline_at,json=deadlineAt,proto3" json:"deadline_at,omitempty"`
-	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	StartedAt     *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
-	PausedAt      *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=paused_at,json=pausedAt,proto3" json:"paused_at,omitempty"`
-	EndedAt       *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	DeadlineAt *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=deadline_at,json=deadlineAt,proto3" json:"deadline_at,omitempty"`
+	CreatedAt  *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	StartedAt  *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	PausedAt   *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=paused_at,json=pausedAt,proto3" json:"paused_at,omitempty"`
+	EndedAt    *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	// Of the image's manifest; empty for "host".
+	ImageDigest string `protobuf:"bytes,21,opt,name=image_digest,json=imageDigest,proto3" json:"image_digest,omitempty"`
+	// What the image would run: its entrypoint and cmd. Nothing starts it by itself.
+	Command       []string `protobuf:"bytes,22,rep,name=command,proto3" json:"command,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -537,12 +541,26 @@ func (x *Sandbox) GetEndedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Sandbox) GetImageDigest() string {
+	if x != nil {
+		return x.ImageDigest
+	}
+	return ""
+}
+
+func (x *Sandbox) GetCommand() []string {
+	if x != nil {
+		return x.Command
+	}
+	return nil
+}
+
 // CreateSandboxRequest asks for a sandbox.
 type CreateSandboxRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Idempotency key: the same key from the same client is the same sandbox.
 	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// Name of an image; empty: "host", the programs of the daemon's host.
+	// Name of an image, see ImageService, or "host", the programs of the daemon's host. Empty: the operator's default.
 	Image string `protobuf:"bytes,2,opt,name=image,proto3" json:"image,omitempty"`
 	// Name of a runtime, see SystemService. Empty: the default.
 	Runtime string `protobuf:"bytes,3,opt,name=runtime,proto3" json:"runtime,omitempty"`
@@ -552,9 +570,9 @@ type CreateSandboxRequest struct {
 	Metadata map[string]string `protobuf:"bytes,5,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Variables of every process.
 	Env map[string]string `protobuf:"bytes,6,rep,name=env,proto3" json:"env,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// Who runs processes by default, a name or an id; empty: "user".
+	// Who runs processes by default, a name or an id; empty: the image's, "user" on the host's.
 	User string `protobuf:"bytes,7,opt,name=user,proto3" json:"user,omitempty"`
-	// Where processes begin; empty: the user's home.
+	// Where processes begin; empty: where the image says, or else the user's home.
 	Workdir string         `protobuf:"bytes,8,opt,name=workdir,proto3" json:"workdir,omitempty"`
 	Limits  *SandboxLimits `protobuf:"bytes,9,opt,name=limits,proto3" json:"limits,omitempty"`
 	// How long it lives. Absent: the server's default; 0: for ever, where the operator allows it.
@@ -1171,7 +1189,8 @@ func (x *TerminalSize) GetRows() uint32 {
 type ExecRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The program, a path or a name looked up in PATH, and its arguments. Not together with shell.
+	// The program, a path or a name looked up in PATH, and its arguments. Not together with shell; without either, the
+	// command of the sandbox's image.
 	Args []string `protobuf:"bytes,2,rep,name=args,proto3" json:"args,omitempty"`
 	// A command line for /bin/sh in place of args.
 	Shell string `protobuf:"bytes,3,opt,name=shell,proto3" json:"shell,omitempty"`
@@ -3784,7 +3803,7 @@ const file_soulbox_v1_sandbox_proto_rawDesc = "" +
 	"\n" +
 	"open_files\x18\x03 \x01(\rR\topenFiles\x12&\n" +
 	"\n" +
-	"disk_bytes\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\tdiskBytes\"\x99\b\n" +
+	"disk_bytes\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\tdiskBytes\"\xd6\b\n" +
 	"\aSandbox\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -3810,7 +3829,9 @@ const file_soulbox_v1_sandbox_proto_rawDesc = "" +
 	"\n" +
 	"started_at\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x127\n" +
 	"\tpaused_at\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\bpausedAt\x125\n" +
-	"\bended_at\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x1a9\n" +
+	"\bended_at\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12!\n" +
+	"\fimage_digest\x18\x15 \x01(\tR\vimageDigest\x12\x18\n" +
+	"\acommand\x18\x16 \x03(\tR\acommand\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a;\n" +
@@ -3823,7 +3844,7 @@ const file_soulbox_v1_sandbox_proto_rawDesc = "" +
 	"\x14CreateSandboxRequest\x12'\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\trequestId\x12\x1e\n" +
-	"\x05image\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\x05image\x12!\n" +
+	"\x05image\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\xac\x02R\x05image\x12!\n" +
 	"\aruntime\x18\x03 \x01(\tB\a\xbaH\x04r\x02(@R\aruntime\x12N\n" +
 	"\x06labels\x18\x04 \x03(\v2,.soulbox.v1.CreateSandboxRequest.LabelsEntryB\b\xbaH\x05\x9a\x01\x02\x10@R\x06labels\x12T\n" +
 	"\bmetadata\x18\x05 \x03(\v2..soulbox.v1.CreateSandboxRequest.MetadataEntryB\b\xbaH\x05\x9a\x01\x02\x10@R\bmetadata\x12F\n" +

@@ -25,6 +25,8 @@ type Options struct {
 	Keys   Keys
 	// Sandboxes keeps sandboxes that live on; nil: there are none.
 	Sandboxes Sandboxes
+	// Images keeps what sandboxes start from; nil: only the host's own.
+	Images Images
 	// Caller tells who asks from a request's context; false means that nobody does, and is refused.
 	Caller func(context.Context) (Caller, bool)
 	// MaxBody bounds a message, in bytes; default 16 MiB.
@@ -78,6 +80,7 @@ func (s *Services) Register(mux *http.ServeMux) connect.HandlerOption {
 	mux.Handle(soulboxpbconnect.NewSystemServiceHandler(s.System(), opts))
 	mux.Handle(soulboxpbconnect.NewKeyServiceHandler(s.Key(), opts))
 	mux.Handle(soulboxpbconnect.NewSandboxServiceHandler(s.Sandbox(), opts))
+	mux.Handle(soulboxpbconnect.NewImageServiceHandler(s.Image(), opts))
 	return opts
 }
 
@@ -95,6 +98,9 @@ func (s *Services) Key() *KeyService { return &KeyService{s: s} }
 
 // Sandbox returns the service of sandboxes that live on.
 func (s *Services) Sandbox() *SandboxService { return &SandboxService{s: s} }
+
+// Image returns the service of images.
+func (s *Services) Image() *ImageService { return &ImageService{s: s} }
 
 // Validate checks a message against the rules in its protobuf file, for calls that do not come through Connect.
 func (s *Services) Validate(m proto.Message) error { return s.validator.Validate(m) }
