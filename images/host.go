@@ -1,6 +1,7 @@
 package images
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +38,8 @@ type RootFS struct {
 	Mounts []specs.Mount // what belongs on top of it, in order
 
 	source string // the tree that Mounts come from
+	whole  bool   // all of the tree is there, not only what is mounted
+	search string // where programs are looked up; empty: SearchPath
 }
 
 // hostDirs are the directories of the skeleton and their modes: mountpoints, and what programs expect to find. What a
@@ -190,7 +193,10 @@ func (r *RootFS) Lookup(name string) (string, bool) {
 	if name == "" || strings.Contains(name, "/") {
 		return "", false
 	}
-	for _, dir := range strings.Split(SearchPath, ":") {
+	for _, dir := range strings.Split(cmp.Or(r.search, SearchPath), ":") {
+		if !path.IsAbs(dir) {
+			continue
+		}
 		if info, ok := r.resolve(path.Join(dir, name)); ok && info.Mode().IsRegular() && info.Mode()&0o001 != 0 {
 			return path.Join(dir, name), true
 		}
@@ -218,7 +224,7 @@ func (r *RootFS) resolve(name string) (fs.FileInfo, bool) {
 		done, rest = "/", append(strings.Split(path.Clean(target)[1:], "/"), rest[1:]...)
 	}
 	top, _, _ := strings.Cut(done[1:], "/")
-	if top != "usr" && !slices.Contains(topLinks(), top) {
+	if !r.whole && top != "usr" && !slices.Contains(topLinks(), top) {
 		return nil, false
 	}
 	info, err := os.Lstat(filepath.Join(r.source, done))

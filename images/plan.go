@@ -28,6 +28,7 @@ type PlanInput struct {
 	Args       []string          // the program's own arguments
 	Env        map[string]string // above the recipe's
 	Programs   map[string]string // what [Status] found: absolute paths inside by name
+	ImageEnv   map[string]string // what an image sets: below all others, but for its PATH, which stands for the usual one
 
 	CompileMemory int64 // limit of the compile step in bytes; 0: the recipe's default
 	Memory        int64 // limit of the run step in bytes; 0: the recipe's default
@@ -118,20 +119,21 @@ func (r *Recipe) Plan(in PlanInput) (Plan, error) {
 	p := Plan{Entrypoint: entry}
 	if r.compile != nil {
 		data.Memory = cmp.Or(in.CompileMemory, r.Compile.Memory)
-		if p.Compile, err = r.command(r.compile, data, nil, in.Programs); err != nil {
+		if p.Compile, err = r.command(r.compile, data, in.ImageEnv, nil, in.Programs); err != nil {
 			return Plan{}, err
 		}
 	}
 	data.Memory = cmp.Or(in.Memory, r.Limits.Memory)
-	if p.Run, err = r.command(r.run, data, in.Env, in.Programs); err != nil {
+	if p.Run, err = r.command(r.run, data, in.ImageEnv, in.Env, in.Programs); err != nil {
 		return Plan{}, err
 	}
 	p.Run.Args = append(p.Run.Args, in.Args...)
 	return p, nil
 }
 
-// command fills in s. Variables of env win over the step's, the step's over the recipe's, the recipe's over the base.
-func (r *Recipe) command(s *step, data templateData, env map[string]string, programs map[string]string) (*Command, error) {
+// command fills in s. Variables of env win over the step's, the step's over the recipe's, the recipe's over the base, and
+// the base, PATH excepted, over the image's.
+func (r *Recipe) command(s *step, data templateData, image, env map[string]string, programs map[string]string) (*Command, error) {
 	c := &Command{Dir: WorkDir}
 	for _, t := range s.args {
 		text, err := render(t, data)
@@ -148,7 +150,9 @@ func (r *Recipe) command(s *step, data templateData, env map[string]string, prog
 		return nil, fmt.Errorf("plan %s: the command is empty", r.Name)
 	}
 	c.Args[0] = cmp.Or(programs[c.Args[0]], c.Args[0])
-	all := map[string]string{"HOME": WorkDir, "LANG": "C.UTF-8", "PATH": SearchPath, "TZ": "UTC", "USER": "user"}
+	all := map[string]string{}
+	maps.Copy(all, image)
+	maps.Copy(all, map[string]string{"HOME": WorkDir, "LANG": "C.UTF-8", "PATH": cmp.Or(image["PATH"], SearchPath), "TZ": "UTC", "USER": "user"})
 	for _, v := range slices.Concat(r.env, s.env) {
 		text, err := render(v.value, data)
 		if err != nil {

@@ -20,7 +20,7 @@ func (r *Recipe) PrepareCommand() (*Command, error) {
 		return nil, nil
 	}
 	data := templateData{Prepared: r.PreparedDir(), Tools: ToolsDir, Memory: r.Prepare.Memory}
-	return r.command(r.prepare, data, nil, nil)
+	return r.command(r.prepare, data, nil, nil, nil)
 }
 
 // PrepareKey names what r prepares with a compiler that calls itself version: the same key, the same content. It is

@@ -10,7 +10,14 @@ import (
 
 // Tree returns the root file system that is all of dir: a distribution of its own, whose files belong to ids as sandboxes
 // map them. It is not changed; mountpoints that it lacks belong into a layer over it, see [Mountpoints].
-func Tree(dir string) *RootFS { return &RootFS{Dir: dir, source: dir} }
+func Tree(dir string) *RootFS { return &RootFS{Dir: dir, source: dir, whole: true} }
+
+// Search returns r with programs looked up in path, directories with ":" in between, as an image's PATH has them.
+func (r *RootFS) Search(path string) *RootFS {
+	out := *r
+	out.search = path
+	return &out
+}
 
 // Mountpoints returns the directories that a sandbox's mounts need in its root file system, for the recipes of a name each.
 func Mountpoints(languages []string) []string {

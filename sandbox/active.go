@@ -12,6 +12,7 @@ import (
 type active struct {
 	request Request
 	runtime Runtime
+	ground  ground // released when it is done
 	most    Limits // what the policy let this client ask for when it asked
 	log     *eventLog
 	stop    context.CancelFunc // cancels the run; its effect is VerdictCancelled

@@ -44,6 +44,7 @@ type boxSpec struct {
 	recipe    *images.Recipe // whose prepared directory is bound; nil: none
 	prepared  string         // that directory as the daemon sees it; empty: none
 	writable  bool           // for the prepare step
+	ground    ground         // what it runs on; not for sandboxes
 	execution *Execution     // what runs in it, journalled with the sandbox; nil for SoulBox's own
 	sandbox   *Sandbox       // set for one that lives on, whose id the box takes; it has a root of its own
 }
@@ -85,7 +86,7 @@ func (e *Engine) openBox(ctx context.Context, spec boxSpec) (_ *box, err error) 
 	if err := makeBoxDir(dir, &b.undo); err != nil {
 		return nil, err
 	}
-	root := e.root
+	root := e.groundRoot(spec.ground)
 	if spec.sandbox != nil {
 		image, err := e.useImage(b, spec.sandbox)
 		if err != nil {

@@ -11,7 +11,7 @@ import (
 )
 
 // recipe finds what runs r, and in what, and checks that it can and may.
-func (e *Engine) recipe(r Request, rules *Rules) (*images.Recipe, Runtime, *Error) {
+func (e *Engine) recipe(r Request, rules *Rules, g ground) (*images.Recipe, Runtime, *Error) {
 	recipe, bad := e.language(&r)
 	if bad != nil {
 		return nil, nil, bad
@@ -23,9 +23,9 @@ func (e *Engine) recipe(r Request, rules *Rules) (*images.Recipe, Runtime, *Erro
 	if err := rules.Allow(recipe.Name, rt.Info().Name); err != nil {
 		return nil, nil, err
 	}
-	if missing := e.langs.missing(recipe); len(missing) > 0 {
+	if missing := g.status(recipe).Missing; len(missing) > 0 {
 		return nil, nil, &Error{Op: "sandbox.Start", Kind: KindUnavailable, Reason: "LANGUAGE_NOT_INSTALLED", Field: "language",
-			Msg: fmt.Sprintf("%s is not installed on this host (missing %v): %s", recipe.Title, missing, images.InstallCommand(recipe.Packages))}
+			Msg: fmt.Sprintf("%s is not installed %s (missing %v): %s", recipe.Title, g.where(), missing, images.InstallCommand(recipe.Packages))}
 	}
 	return recipe, rt, nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/soulbox/soulbox/cgroups"
 	"github.com/soulbox/soulbox/images"
+	"github.com/soulbox/soulbox/images/debian"
 	"github.com/soulbox/soulbox/images/library"
 )
 
@@ -32,6 +33,7 @@ type Options struct {
 	Catalog *images.Catalog
 	Host    images.HostOptions // how the root file system's skeleton is made
 	Images  *library.Library   // of images beside the host's; nil: none
+	Debian  debian.Options     // suite and mirror of the images that are built
 
 	RunDir   string                            // tmpfs that every id can reach
 	StateDir string                            // on disk; holds what sandboxes write
@@ -73,6 +75,8 @@ type Engine struct {
 	ready   atomic.Pointer[error] // nil until the built-in program has run; then what came of it
 	live    atomic.Pointer[live]
 
+	building chan struct{} // has a place for the one build of an image
+
 	isReady chan struct{} // closed when ready holds nil
 	slots   atomic.Int64  // that are open
 
@@ -88,7 +92,7 @@ type requestKey struct{ tenant, client, id string }
 // New returns an engine that has reaped what an earlier daemon left in the run directory and has settled the records
 // of executions that were in flight. It becomes ready in the background, see [Engine.Ready].
 func New(ctx context.Context, o Options) (*Engine, error) {
-	e := &Engine{o: o, log: o.Logger, byID: map[ID]*active{}, byClient: map[requestKey]*active{}, isReady: make(chan struct{})}
+	e := &Engine{o: o, log: o.Logger, byID: map[ID]*active{}, byClient: map[requestKey]*active{}, building: make(chan struct{}, 1), isReady: make(chan struct{})}
 	if e.log == nil {
 		e.log = slog.Default()
 	}
@@ -149,14 +153,24 @@ func (e *Engine) Start(ctx context.Context, r Request) (_ Handle, err error) {
 		return nil, err
 	}
 	rules := e.rules(r.Client)
-	recipe, rt, bad := e.recipe(r, &rules)
+	g, err := e.ground(&r, &rules)
+	if err != nil {
+		return nil, err
+	}
+	begun := false
+	defer func() {
+		if !begun {
+			g.release()
+		}
+	}()
+	recipe, rt, bad := e.recipe(r, &rules, g)
 	if bad != nil {
 		return nil, bad
 	}
-	if _, err := e.plan(r, recipe, rules.Max, Limits{}); err != nil { // what is wrong with the request is said now
+	if _, err := e.plan(r, recipe, g, rules.Max, Limits{}); err != nil { // what is wrong with the request is said now
 		return nil, err
 	}
-	a, known, err := e.register(ctx, r, recipe, rt, &rules)
+	a, known, err := e.register(ctx, r, recipe, rt, g, &rules)
 	if err != nil {
 		return nil, err
 	}
@@ -170,6 +184,7 @@ func (e *Engine) Start(ctx context.Context, r Request) (_ Handle, err error) {
 		e.refuse(a)
 		return nil, err
 	}
+	begun = true
 	close(a.admitted)
 	return a, nil
 }
@@ -220,11 +235,11 @@ func (e *Engine) launch(fn func(context.Context), a *active) bool {
 }
 
 // register makes the record of a new execution, or finds the one that r's request id leads to.
-func (e *Engine) register(ctx context.Context, r Request, recipe *images.Recipe, rt Runtime, rules *Rules) (*active, Handle, error) {
+func (e *Engine) register(ctx context.Context, r Request, recipe *images.Recipe, rt Runtime, g ground, rules *Rules) (*active, Handle, error) {
 	effective, clamped := rules.resolve(r.Limits, fromImages(recipe.Limits))
-	a := &active{request: r, runtime: rt, most: rules.Max, log: &eventLog{}, done: make(chan struct{}), admitted: make(chan struct{}), stop: func() {}, x: Execution{
+	a := &active{request: r, runtime: rt, ground: g, most: rules.Max, log: &eventLog{}, done: make(chan struct{}), admitted: make(chan struct{}), stop: func() {}, x: Execution{
 		ID: NewID(), Tenant: r.Tenant, Client: r.Client, RequestID: r.RequestID, BodyHash: BodyHash(&r),
-		Language: recipe.Name, Runtime: rt.Info().Name, State: StateQueued, Limits: effective, Clamped: clamped,
+		Language: recipe.Name, Image: g.name(), ImageDigest: g.digest(), Runtime: rt.Info().Name, State: StateQueued, Limits: effective, Clamped: clamped,
 		Unenforced: e.unenforced(rt, effective), CreatedAt: time.Now().UTC(),
 	}}
 	for {

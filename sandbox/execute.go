@@ -30,6 +30,7 @@ const (
 // sandbox is taken apart: all that ran in it is dead by then, and the place in the queue is held until the end.
 func (e *Engine) run(ctx context.Context, a *active, recipe *images.Recipe) {
 	defer a.request.Place.Release()
+	defer a.ground.release()
 	b, err := e.execute(ctx, a, recipe)
 	if b != nil {
 		defer e.dismantle(ctx, b)
@@ -91,11 +92,11 @@ func (e *Engine) concludeLocked(ctx context.Context, x *Execution, a *active, er
 func (e *Engine) execute(ctx context.Context, a *active, recipe *images.Recipe) (b *box, err error) {
 	limits := a.Snapshot().Limits
 	compile := compileLimits(recipe, a.most)
-	plan, err := e.plan(a.request, recipe, a.most, limits)
+	plan, err := e.plan(a.request, recipe, a.ground, a.most, limits)
 	if err != nil {
 		return nil, err
 	}
-	spec := boxSpec{runtime: a.runtime, memory: limits.Memory, processes: limits.Processes + 4, recipe: recipe}
+	spec := boxSpec{runtime: a.runtime, memory: limits.Memory, processes: limits.Processes + 4, recipe: recipe, ground: a.ground}
 	if plan.Compile != nil {
 		spec.memory, spec.processes = max(spec.memory, compile.Memory), max(spec.processes, compile.Processes+4)
 	}
@@ -103,7 +104,7 @@ func (e *Engine) execute(ctx context.Context, a *active, recipe *images.Recipe) 
 		return nil, err
 	}
 	a.granted = time.Now()
-	if spec.prepared, err = e.prepared(ctx, recipe); err != nil {
+	if spec.prepared, err = e.prepared(ctx, recipe, a.ground); err != nil {
 		return nil, err
 	}
 	x := a.update(func(x *Execution) { x.State, x.StartedAt = StateRunning, time.Now().UTC() })
@@ -172,10 +173,10 @@ func (e *Engine) runStep(ctx context.Context, a *active, b *box, recipe *images.
 }
 
 // plan turns a request of a client who can ask for most into commands.
-func (e *Engine) plan(r Request, recipe *images.Recipe, most, l Limits) (images.Plan, error) {
+func (e *Engine) plan(r Request, recipe *images.Recipe, g ground, most, l Limits) (images.Plan, error) {
 	in := images.PlanInput{
 		Code: []byte(r.Code), Entrypoint: r.Entrypoint, Args: r.Args, Env: r.Env,
-		Programs: e.langs.programs(recipe), CompileMemory: compileLimits(recipe, most).Memory, Memory: l.Memory,
+		Programs: g.status(recipe).Programs, ImageEnv: g.env, CompileMemory: compileLimits(recipe, most).Memory, Memory: l.Memory,
 	}
 	for _, f := range r.Files {
 		in.Files = append(in.Files, f.Path)

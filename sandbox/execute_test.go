@@ -71,6 +71,10 @@ func planner(t *testing.T) *Engine {
 
 func TestPlan(t *testing.T) {
 	e := planner(t)
+	host, err := e.ground(&Request{}, &Rules{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	inPackage := []byte("package org.example;\npublic class Main { public static void main(String[] args) {} }")
 	for _, c := range []struct {
 		name    string
@@ -93,7 +97,7 @@ func TestPlan(t *testing.T) {
 			if !ok {
 				t.Fatalf("no language %s", c.request.Language)
 			}
-			p, err := e.plan(c.request, recipe, Limits{Memory: 256 << 20}, Limits{Memory: 64 << 20})
+			p, err := e.plan(c.request, recipe, host, Limits{Memory: 256 << 20}, Limits{Memory: 64 << 20})
 			if c.kind != 0 {
 				if KindOf(err) != c.kind {
 					t.Errorf("plan: %v, want kind %d", err, c.kind)
@@ -115,9 +119,13 @@ func TestPlanFollowsPolicy(t *testing.T) {
 	r := Request{Language: "java", Code: "public class A {}"}
 	heaps := map[int64][]string{}
 	e := planner(t)
+	host, err := e.ground(&r, &Rules{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, most := range []int64{128 << 20, 0} {
 		recipe, _ := e.o.Catalog.Find("java")
-		p, err := e.plan(r, recipe, Limits{Memory: most}, Limits{Memory: 64 << 20})
+		p, err := e.plan(r, recipe, host, Limits{Memory: most}, Limits{Memory: 64 << 20})
 		if err != nil {
 			t.Fatal(err)
 		}

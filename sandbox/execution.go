@@ -66,6 +66,8 @@ type Execution struct {
 	RequestID      string
 	BodyHash       []byte // of the request, to tell a repeated request id from a conflicting one
 	Language       string // the recipe's name
+	Image          string // "host", or the name that it had in the library
+	ImageDigest    string // what that name stood for; empty for the host's
 	Runtime        string
 	State          State
 	Step                       // the run step; of it only the verdict is set when compiling failed

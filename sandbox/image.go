@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/soulbox/soulbox/images"
+	"github.com/soulbox/soulbox/images/debian"
 	"github.com/soulbox/soulbox/images/layer"
 	"github.com/soulbox/soulbox/images/library"
 )
@@ -177,6 +178,9 @@ func imageError(op string, err error) error {
 		{layer.ErrTooLarge, KindInvalid, "IMAGE_TOO_LARGE", ""},
 		{library.ErrContent, KindInvalid, "IMAGE_REFUSED", ""},
 		{layer.ErrHostile, KindInvalid, "IMAGE_REFUSED", ""},
+		{debian.ErrOptions, KindInvalid, "INVALID_ARGUMENT", ""},
+		{debian.ErrMissing, KindUnsupported, "BUILD_UNSUPPORTED", ""},
+		{debian.ErrFailed, KindUnavailable, "BUILD_FAILED", ""},
 		{library.ErrRegistry, KindUnavailable, "REGISTRY_FAILED", "reference"},
 	} {
 		if errors.Is(err, k.is) {

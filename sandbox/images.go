@@ -1,9 +1,16 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"io"
+	"slices"
+	"strings"
+	"time"
 
+	"github.com/soulbox/soulbox/images"
+	"github.com/soulbox/soulbox/images/debian"
 	"github.com/soulbox/soulbox/images/library"
 )
 
@@ -129,7 +136,57 @@ type ImageBuild struct {
 	Packages []string // beside those of the recipes
 }
 
-// Build makes an image.
-func (i *Images) Build(context.Context, string, ImageTarget, ImageBuild, ImageReport) (Image, error) {
-	return Image{}, &Error{Op: "sandbox.BuildImage", Kind: KindUnsupported, Reason: "UNSUPPORTED", Msg: "not here yet"}
+// Build makes an image of Debian's packages. There is one build at a time: the disk and the network bound it.
+func (i *Images) Build(ctx context.Context, client string, t ImageTarget, b ImageBuild, report ImageReport) (Image, error) {
+	const op = "sandbox.BuildImage"
+	if err := i.admit(op, client); err != nil {
+		return Image{}, err
+	}
+	o, bad := i.buildOptions(&t, b)
+	if bad != nil {
+		return Image{}, bad
+	}
+	at, err := o.Time(time.Now())
+	if err != nil {
+		return Image{}, imageError(op, err)
+	}
+	select {
+	case i.e.building <- struct{}{}:
+		defer func() { <-i.e.building }()
+	case <-ctx.Done():
+		return Image{}, canceled(ctx, op)
+	}
+	made := library.Made{CreatedAt: at, Labels: map[string]string{"soulbox.recipes": strings.Join(b.Recipes, " "), "soulbox.packages": strings.Join(o.Packages, " "),
+		"soulbox.suite": o.Suite, "soulbox.snapshot": o.Snapshot},
+		Config: library.Config{Env: []string{"PATH=" + sessionSearch, "LANG=C.UTF-8"}, User: "user", Workdir: images.SessionHome, Cmd: []string{"/bin/bash"}}}
+	img, err := i.l.Make(ctx, t, made, wideRoot, func(ctx context.Context, w io.Writer, tmp string) error {
+		return debian.Build(ctx, o, tmp, wideRoot, w, func(line string) { report(ImageProgress{Stage: library.StageBuild, Text: line}) })
+	}, report)
+	return img, imageError(op, err)
+}
+
+// buildOptions says what is to be built, and names it when nobody did.
+func (i *Images) buildOptions(t *ImageTarget, b ImageBuild) (debian.Options, *Error) {
+	o := debian.Options{Suite: cmp.Or(b.Suite, i.e.o.Debian.Suite, debian.DefaultSuite), Snapshot: b.Snapshot, Mirror: i.e.o.Debian.Mirror,
+		Packages: slices.Clone(b.Packages)}
+	for _, name := range b.Recipes {
+		switch recipe, ok := i.e.o.Catalog.Find(name); {
+		case ok:
+			o.Packages = append(o.Packages, recipe.Packages...)
+		case name == "all":
+			for _, r := range i.e.o.Catalog.All() {
+				o.Packages = append(o.Packages, r.Packages...)
+			}
+		case name != "base":
+			return o, &Error{Op: "sandbox.BuildImage", Kind: KindInvalid, Reason: "UNKNOWN_LANGUAGE", Field: "recipes",
+				Msg: fmt.Sprintf("no language %.64q; there are base, all, %s", name, strings.Join(i.e.o.Catalog.Names(), ", "))}
+		}
+	}
+	slices.Sort(o.Packages)
+	o.Packages = slices.Compact(o.Packages)
+	t.Name, t.Source = cmp.Or(t.Name, strings.Join(b.Recipes, "-")), "build "+strings.Join(b.Recipes, " ")
+	if err := library.CheckName(t.Name); err != nil {
+		return o, imageError("sandbox.BuildImage", err).(*Error)
+	}
+	return o, nil
 }

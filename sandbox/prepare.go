@@ -17,7 +17,7 @@ import (
 
 // prepared returns the directory with what a recipe prepares, empty when it prepares nothing. The first call for a
 // version makes it, in a sandbox; meanwhile others wait, also those of other daemons with the same cache.
-func (e *Engine) prepared(ctx context.Context, r *images.Recipe) (string, error) {
+func (e *Engine) prepared(ctx context.Context, r *images.Recipe, g ground) (string, error) {
 	if cmd, err := r.PrepareCommand(); cmd == nil || err != nil {
 		return "", err
 	}
@@ -26,7 +26,7 @@ func (e *Engine) prepared(ctx context.Context, r *images.Recipe) (string, error)
 	case <-ctx.Done():
 		return "", canceled(ctx, "sandbox.Prepare")
 	}
-	key, err := r.PrepareKey(e.langs.versions[r.Name])
+	key, err := e.prepareKey(r, g)
 	if err != nil {
 		return "", err
 	}
@@ -42,7 +42,7 @@ func (e *Engine) prepared(ctx context.Context, r *images.Recipe) (string, error)
 	if exists(dir) {
 		return dir, nil
 	}
-	done := e.prepare.DoChan(dir, func() (any, error) { return nil, e.prepareOnce(r, dir) })
+	done := e.prepare.DoChan(dir, func() (any, error) { return nil, e.prepareOnce(r, g, dir) })
 	select {
 	case res := <-done:
 		return dir, res.Err
@@ -53,7 +53,7 @@ func (e *Engine) prepared(ctx context.Context, r *images.Recipe) (string, error)
 
 // prepareOnce makes dir under a lock that other processes respect. It runs on the engine's time, not on a caller's:
 // who waits for it may go away.
-func (e *Engine) prepareOnce(r *images.Recipe, dir string) (err error) {
+func (e *Engine) prepareOnce(r *images.Recipe, g ground, dir string) (err error) {
 	lock, err := os.OpenFile(dir+".lock", os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return fmt.Errorf("prepare %s: %w", r.Name, err)
@@ -77,7 +77,7 @@ func (e *Engine) prepareOnce(r *images.Recipe, dir string) (err error) {
 			err = errors.Join(err, os.RemoveAll(tmp))
 		}
 	}()
-	if err := e.fillPrepared(r, tmp); err != nil {
+	if err := e.fillPrepared(r, g, tmp); err != nil {
 		return fmt.Errorf("prepare %s: %w", r.Name, err)
 	}
 	if err := os.Rename(tmp, dir); err != nil {
@@ -87,14 +87,15 @@ func (e *Engine) prepareOnce(r *images.Recipe, dir string) (err error) {
 }
 
 // fillPrepared runs the recipe's command with dir writable, then gives what it made to an owner no sandbox maps.
-func (e *Engine) fillPrepared(r *images.Recipe, dir string) (err error) {
+func (e *Engine) fillPrepared(r *images.Recipe, g ground, dir string) (err error) {
 	ctx := e.ctx
 	cmd, err := r.PrepareCommand()
 	if err != nil {
 		return err
 	}
+	g.apply(cmd)
 	limits := fromImages(r.Prepare)
-	b, err := e.openBox(ctx, boxSpec{memory: limits.Memory, processes: limits.Processes + 4, recipe: r, prepared: dir, writable: true})
+	b, err := e.openBox(ctx, boxSpec{memory: limits.Memory, processes: limits.Processes + 4, recipe: r, prepared: dir, writable: true, ground: g})
 	if err != nil {
 		return err
 	}

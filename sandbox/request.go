@@ -57,6 +57,7 @@ type Request struct {
 	Args       []string
 	Env        map[string]string
 	Limits     Limits
+	Image      string   // that the language's programs are in; empty means the operator's default
 	Runtime    string   // "runc"; empty means the default
 	Outputs    []string // paths in the work directory to return afterwards; missing ones are left out
 

@@ -52,6 +52,9 @@ func (u *Use) Close() { u.close() }
 // Gone is closed when nothing is left of the sandbox.
 func (u *Use) Gone() <-chan struct{} { return u.l.gone }
 
+// Command is what the sandbox's image would run, nothing without.
+func (u *Use) Command() []string { return u.l.snapshot().Command }
+
 // Agent speaks to the agent of the sandbox. What it answers is hostile input, and its errors are not of type [*Error]:
 // see [Use.Error].
 func (u *Use) Agent() *client.Client { return u.agent }

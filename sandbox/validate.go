@@ -200,6 +200,9 @@ func BodyHash(r *Request) []byte {
 	}
 	h.string(r.Runtime)
 	h.strings(r.Outputs)
+	if r.Image != "" { // records of before had none
+		h.string(r.Image)
+	}
 	return h.Sum(nil)
 }
 

@@ -14,6 +14,9 @@ import (
 
 const execDescription = `ID is a sandbox's id, the beginning of one, or a name. Output appears as the program prints it.
 
+Without a COMMAND it is that of the sandbox's image, entrypoint and arguments; with one, the image's entrypoint has no part
+in it.
+
 With -t the program has a terminal: keys go to it, Ctrl-C too, Ctrl-P Ctrl-Q leaves it running (soulbox attach takes it
 up again), and a lost connection is made again. Without -t Ctrl-C is passed on as SIGINT, and a second one ends it.
 
@@ -28,7 +31,7 @@ func execCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "exec",
 		Usage:       "run a program in a sandbox",
-		ArgsUsage:   "ID COMMAND [ARGS...]",
+		ArgsUsage:   "ID [COMMAND [ARGS...]]",
 		Description: indented(execDescription),
 		Flags: clientFlags(
 			&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Usage: "standard input goes to the program"},
@@ -51,7 +54,7 @@ func execCommand() *cli.Command {
 func checkExec(c *cli.Context) error {
 	_, err := pairs(c, "env")
 	switch {
-	case c.NArg() < 2:
+	case c.NArg() == 0:
 		return errors.New("exec takes the ID of a sandbox and a COMMAND; see soulbox exec --help")
 	case c.Bool("detach") && (c.Bool("interactive") || c.Bool("tty")):
 		return errors.New("-d leaves the program alone: it cannot be used with -i or -t")

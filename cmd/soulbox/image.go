@@ -110,7 +110,7 @@ func imageList(ctx context.Context, c *cli.Context, daemon *client.Client) error
 	case c.String("format") != "":
 		return printFormat(c, all)
 	}
-	return printTable(c.App.Writer, []string{"NAME", "DIGEST", "SIZE", "AGE", "SOURCE"}, rows)
+	return printTable(c.App.Writer, painterOf(c, c.App.Writer), []string{"NAME", "DIGEST", "SIZE", "AGE", "SOURCE"}, rows)
 }
 
 func imageInspectCommand() *cli.Command {

@@ -33,6 +33,9 @@ type executionRecord struct {
 	StartedAt  time.Time           `json:"startedAt"`
 	EndedAt    time.Time           `json:"endedAt"`
 
+	Image       []byte `json:"image,omitempty"` // none: of before there were any, the host's
+	ImageDigest string `json:"imageDigest,omitempty"`
+
 	OutputsExpired bool    `json:"outputsExpired,omitempty"`
 	Packed         []int64 `json:"packed,omitempty"` // lengths of outputs, in the order of outputFields; -1 is null
 }
@@ -76,7 +79,7 @@ func recordExecution(x *sandbox.Execution) *executionRecord {
 		Language: []byte(x.Language), Runtime: []byte(x.Runtime), State: x.State, Run: recordStep(&x.Step),
 		Limits: limitsRecord(x.Limits), Clamped: x.Clamped, Unenforced: x.Unenforced, Detail: []byte(x.Detail),
 		CreatedAt: x.CreatedAt.UTC(), StartedAt: x.StartedAt.UTC(), EndedAt: x.EndedAt.UTC(),
-		OutputsExpired: x.OutputsExpired,
+		OutputsExpired: x.OutputsExpired, Image: []byte(x.Image), ImageDigest: x.ImageDigest,
 	}
 	if x.Compile != nil {
 		c := recordStep(x.Compile)
@@ -94,7 +97,7 @@ func recordExecution(x *sandbox.Execution) *executionRecord {
 func (r *executionRecord) execution() *sandbox.Execution {
 	x := &sandbox.Execution{
 		ID: r.ID, Tenant: r.Tenant, Client: string(r.Client), RequestID: string(r.RequestID), BodyHash: r.BodyHash,
-		Language: string(r.Language), Runtime: string(r.Runtime), State: r.State, Step: r.Run.step(),
+		Language: string(r.Language), Runtime: string(r.Runtime), State: r.State, Step: r.Run.step(), Image: string(r.Image), ImageDigest: r.ImageDigest,
 		Limits: sandbox.Limits(r.Limits), Clamped: r.Clamped, Unenforced: r.Unenforced, Detail: string(r.Detail),
 		CreatedAt: r.CreatedAt, StartedAt: r.StartedAt, EndedAt: r.EndedAt,
 		OutputsExpired: r.OutputsExpired,

@@ -53,6 +53,7 @@ func runCommand(session *wide.Session) *cli.Command {
 		Description: indented(runDescription),
 		Flags: localFlags(
 			&cli.StringFlag{Name: "language", DefaultText: images.Auto, Aliases: []string{"l"}, Usage: "`NAME` of the language; auto detects it"},
+			&cli.StringFlag{Name: "image", Usage: "`IMAGE` that the language is in (default: the programs of the daemon's host)"},
 			&cli.DurationFlag{Name: "timeout", Aliases: []string{"t"}, Usage: "wall `TIME`, such as 2s (default: the language's)"},
 			&cli.DurationFlag{Name: "cpu", Usage: "CPU `TIME` of the program and all that it starts"},
 			&cli.StringFlag{Name: "memory", Aliases: []string{"m"}, Usage: "`SIZE`, such as 64M, at least 4M; files that the program writes count"},

@@ -82,7 +82,7 @@ func runRequest(c *cli.Context, stdin *os.File, fileName naming) (*pb.StreamExec
 		return nil, err
 	}
 	req := &pb.StreamExecutionRequest{Args: c.Args().Tail(), Limits: limits, Outputs: c.StringSlice("output"), Env: map[string]string{},
-		Runtime: c.String("runtime")}
+		Image: c.String("image"), Runtime: c.String("runtime")}
 	for _, kv := range c.StringSlice("env") {
 		k, v, ok := strings.Cut(kv, "=")
 		if !ok || k == "" {

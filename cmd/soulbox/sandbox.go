@@ -68,10 +68,10 @@ func createFlags() []cli.Flag {
 		&cli.UintFlag{Name: "processes", Usage: "`NUMBER` of processes and threads at once (default: the daemon's)"},
 		&cli.DurationFlag{Name: "timeout", Usage: "`TIME` that it lives, such as 90m; 0 is for ever, where the operator allows it (default: the daemon's)"},
 		&cli.DurationFlag{Name: "idle-timeout", Usage: "`TIME` that it lives without being used; 0 is for ever"},
-		&cli.StringFlag{Name: "image", Usage: "`IMAGE` that it starts from (default: the programs of the daemon's host)"},
+		&cli.StringFlag{Name: "image", Usage: "`IMAGE` that it starts from (default: the operator's, or the programs of the daemon's host)"},
 		runtimeFlag(),
-		&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "`USER` who runs its processes, by name or id (default: user)"},
-		&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "`DIR` where processes begin (default: the user's home)"},
+		&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "`USER` who runs its processes, by name or id (default: the image's; user on the host's)"},
+		&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "`DIR` where processes begin (default: the image's, or the user's home)"},
 	}
 }
 

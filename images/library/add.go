@@ -39,6 +39,9 @@ type source struct {
 // add takes an image into the library.
 func (l *Library) add(ctx context.Context, t Target, s source, report Report) (_ Image, err error) {
 	report = report.orNone()
+	if err := CheckName(t.Name); err != nil {
+		return Image{}, err
+	}
 	digest, size, err := v1.SHA256(bytes.NewReader(s.manifest))
 	if err != nil {
 		return Image{}, fmt.Errorf("hash a manifest: %w", err)

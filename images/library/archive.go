@@ -33,6 +33,9 @@ type archive struct {
 // Import takes the image that an archive holds: an OCI layout or what docker save writes, as one tar archive. which names
 // one of several, "" the only one.
 func (l *Library) Import(ctx context.Context, t Target, r io.Reader, which string, report Report) (_ Image, err error) {
+	if err := CheckName(t.Name); err != nil {
+		return Image{}, err
+	}
 	a, err := l.spool(ctx, r)
 	if err != nil {
 		return Image{}, err

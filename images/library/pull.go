@@ -1,6 +1,7 @@
 package library
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,10 @@ func (l *Library) Pull(ctx context.Context, t Target, reference string, report R
 	ref, err := name.ParseReference(reference, options...)
 	if err != nil {
 		return Image{}, fmt.Errorf("%w: %w", ErrName, err)
+	}
+	t.Name = cmp.Or(t.Name, reference)
+	if err := CheckName(t.Name); err != nil {
+		return Image{}, err
 	}
 	report(Progress{Stage: StageResolve})
 	r, err := l.dial(ctx, ref.Context())

@@ -21,6 +21,7 @@ type runRequest interface {
 	GetArgs() []string
 	GetEnv() map[string]string
 	GetLimits() *pb.Limits
+	GetImage() string
 	GetRuntime() string
 	GetOutputs() []string
 	GetRequestId() string
@@ -49,6 +50,7 @@ func request(ctx context.Context, c Caller, m runRequest) (sandbox.Request, erro
 		Args:       m.GetArgs(),
 		Env:        m.GetEnv(),
 		Limits:     limits(m.GetLimits()),
+		Image:      m.GetImage(),
 		Runtime:    m.GetRuntime(),
 		Outputs:    m.GetOutputs(),
 	}

@@ -20,6 +20,8 @@ func execution(x sandbox.Execution) *pb.Execution {
 		Id:                string(x.ID),
 		RequestId:         x.RequestID,
 		Language:          x.Language,
+		Image:             valid(x.Image),
+		ImageDigest:       x.ImageDigest,
 		Runtime:           x.Runtime,
 		State:             state(x.State),
 		Verdict:           verdict(x.Verdict),

@@ -26,30 +26,33 @@ const (
 // shellCommand is the command line of text.
 func shellCommand(text string) []string { return []string{"/bin/sh", "-c", text} }
 
-// command returns what is to be run.
-func command(args []string, shell string) ([]string, error) {
+// command returns what is to be run: what a request says, or else own, the command of the sandbox's image.
+func command(own, args []string, shell string) ([]string, error) {
 	switch {
 	case shell != "" && len(args) > 0:
 		return nil, errs.Invalid("shell", "give either args or shell, not both")
 	case shell != "":
 		return shellCommand(shell), nil
-	case len(args) == 0:
-		return nil, errs.Invalid("args", "name the program to run, or give a command line as shell")
+	case len(args) > 0:
+		return args, nil
 	}
-	return args, nil
+	if len(own) > 0 {
+		return own, nil
+	}
+	return nil, errs.Invalid("args", "name the program to run, or give a command line as shell: the image of this sandbox has no command")
 }
 
 // Exec runs a program to its end, or detached.
 func (b *SandboxService) Exec(ctx context.Context, m *pb.ExecRequest) (*pb.ExecResponse, error) {
-	args, err := command(m.GetArgs(), m.GetShell())
-	if err != nil {
-		return nil, err
-	}
 	use, err := b.use(ctx, m.GetId())
 	if err != nil {
 		return nil, err
 	}
 	defer use.Close()
+	args, err := command(use.Command(), m.GetArgs(), m.GetShell())
+	if err != nil {
+		return nil, err
+	}
 	pid, err := use.Launch(ctx, sandbox.ProcessSpec{Args: args, Env: m.GetEnv(), Dir: m.GetWorkdir(), User: m.GetUser(), Input: m.GetStdin(), Tag: m.GetTag(),
 		Follow: !m.GetDetach()})
 	if err != nil {

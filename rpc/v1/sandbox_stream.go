@@ -49,12 +49,8 @@ func (b *SandboxService) StreamExec(ctx context.Context, s *connect.BidiStream[p
 // begin starts the process, or finds it.
 func (x *execStream) begin(ctx context.Context, b *SandboxService, first *pb.StreamExecRequest) (err error) {
 	start, attach := first.GetStart(), first.GetAttach()
-	var args []string
 	switch {
 	case start != nil:
-		if args, err = command(start.GetArgs(), start.GetShell()); err != nil {
-			return err
-		}
 		x.use, err = b.use(ctx, start.GetId())
 	case attach != nil:
 		x.use, err = b.use(ctx, attach.GetId())
@@ -65,6 +61,11 @@ func (x *execStream) begin(ctx context.Context, b *SandboxService, first *pb.Str
 		return err
 	}
 	if start != nil {
+		args, err := command(x.use.Command(), start.GetArgs(), start.GetShell())
+		if err != nil {
+			x.use.Close()
+			return err
+		}
 		x.terminal, x.keep = start.GetTerminal() != nil, start.GetKeep()
 		spec := sandbox.ProcessSpec{Args: args, Env: start.GetEnv(), Dir: start.GetWorkdir(), User: start.GetUser(), Stdin: start.GetStdin(), Tag: start.GetTag(),
 			Follow: true}

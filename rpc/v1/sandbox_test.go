@@ -44,17 +44,20 @@ func TestLabels(t *testing.T) {
 
 func TestCommand(t *testing.T) {
 	for name, tt := range map[string]struct {
+		own   []string // of the image
 		args  []string
 		shell string
 		want  []string
 		bad   string // field
 	}{
-		"args":    {[]string{"a", "b"}, "", []string{"a", "b"}, ""},
-		"shell":   {nil, "a; b", []string{"/bin/sh", "-c", "a; b"}, ""},
-		"both":    {[]string{"a"}, "b", nil, "shell"},
-		"neither": {nil, "", nil, "args"},
+		"args":                {nil, []string{"a", "b"}, "", []string{"a", "b"}, ""},
+		"args over the image": {[]string{"c"}, []string{"a", "b"}, "", []string{"a", "b"}, ""},
+		"shell":               {[]string{"c"}, nil, "a; b", []string{"/bin/sh", "-c", "a; b"}, ""},
+		"both":                {nil, []string{"a"}, "b", nil, "shell"},
+		"the image's":         {[]string{"c", "d"}, nil, "", []string{"c", "d"}, ""},
+		"neither":             {nil, nil, "", nil, "args"},
 	} {
-		got, err := command(tt.args, tt.shell)
+		got, err := command(tt.own, tt.args, tt.shell)
 		field := ""
 		if e := errs.From(t.Context(), nil, err); e != nil {
 			field = errs.Field(e)

@@ -203,7 +203,8 @@ func deadline(s *sandbox.Sandbox) time.Time {
 // sandboxProto converts a record.
 func sandboxProto(s sandbox.Sandbox) *pb.Sandbox {
 	return &pb.Sandbox{
-		Id: string(s.ID), RequestId: s.RequestID, State: pb.SandboxState(s.State), Reason: valid(s.Reason), Image: s.Image, Runtime: s.Runtime,
+		Id: string(s.ID), RequestId: s.RequestID, State: pb.SandboxState(s.State), Reason: valid(s.Reason), Image: valid(s.Image), ImageDigest: s.ImageDigest,
+		Command: validAll(s.Command), Runtime: s.Runtime,
 		Labels: s.Labels, Metadata: s.Metadata, Env: s.Env, User: valid(s.User), Workdir: valid(s.Workdir),
 		Limits: &pb.SandboxLimits{MemoryBytes: s.Limits.Memory, Processes: clampUint32(s.Limits.Processes),
 			OpenFiles: clampUint32(s.Limits.OpenFiles), DiskBytes: s.Limits.Disk},
