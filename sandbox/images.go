@@ -158,7 +158,7 @@ func (i *Images) Build(ctx context.Context, client string, t ImageTarget, b Imag
 	}
 	made := library.Made{CreatedAt: at, Labels: map[string]string{"soulbox.recipes": strings.Join(b.Recipes, " "), "soulbox.packages": strings.Join(o.Packages, " "),
 		"soulbox.suite": o.Suite, "soulbox.snapshot": o.Snapshot},
-		Config: library.Config{Env: []string{"PATH=" + sessionSearch, "LANG=C.UTF-8"}, User: "user", Workdir: images.SessionHome, Cmd: []string{"/bin/bash"}}}
+		Config: library.Config{Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"}, User: "user", Workdir: images.SessionHome, Cmd: []string{"/bin/bash"}}}
 	img, err := i.l.Make(ctx, t, made, wideRoot, func(ctx context.Context, w io.Writer, tmp string) error {
 		return debian.Build(ctx, o, tmp, wideRoot, w, func(line string) { report(ImageProgress{Stage: library.StageBuild, Text: line}) })
 	}, report)

@@ -136,15 +136,16 @@ func fullRequest() Request {
 		Tenant: "t", Client: "c", RequestID: "r", Language: "python", Code: "x",
 		Files:      []File{{Path: "a", Content: []byte("b"), Mode: 0o644}},
 		Entrypoint: "e", Stdin: []byte("in"), Args: []string{"1", "2"}, Env: map[string]string{"A": "B"},
-		Limits: Limits{Memory: MinMemory}, Runtime: "runc", Outputs: []string{"o"}, Place: &Place{},
+		Limits: Limits{Memory: MinMemory}, Image: "i", Runtime: "runc", Outputs: []string{"o"}, Place: &Place{},
 	}
 }
 
 func TestBodyHash(t *testing.T) {
 	base := fullRequest()
 	want := BodyHash(&base)
-	// The hash is stored: an encoding that changes makes old request ids conflict.
-	if got := hex.EncodeToString(want); got != "be742dd360d8e9e8e71413fe346f11fe7cc75fbdd9fb73822bd30ecfbe81e870" {
+	// The hash is stored: an encoding that changes makes old request ids conflict. At first there were no images.
+	base.Image = ""
+	if got := hex.EncodeToString(BodyHash(&base)); got != "be742dd360d8e9e8e71413fe346f11fe7cc75fbdd9fb73822bd30ecfbe81e870" {
 		t.Errorf("BodyHash = %s: the encoding has changed", got)
 	}
 	for i := range reflect.TypeFor[Request]().NumField() {

@@ -15,6 +15,7 @@ import (
 	"github.com/soulbox/soulbox/cgroups"
 	"github.com/soulbox/soulbox/cmd/soulbox/config"
 	"github.com/soulbox/soulbox/images"
+	"github.com/soulbox/soulbox/images/debian"
 	"github.com/soulbox/soulbox/images/library"
 	"github.com/soulbox/soulbox/rpc/metrics"
 	"github.com/soulbox/soulbox/sandbox"
@@ -37,6 +38,7 @@ type engineConfig struct {
 	memory       int64
 	diskFloor    uint64
 	drain        time.Duration
+	images       config.Images
 	policy       sandbox.Policy
 	retention    config.Retention
 	strict       bool
@@ -194,6 +196,7 @@ func (c engineConfig) engineOptions(s *wide.Session, tree *cgroups.Tree, keys *k
 		},
 		Admission: sandbox.AdmissionOptions{MaxQueue: c.maxQueue, MaxRunning: c.running(blocks), Memory: c.memory,
 			DiskFree: func() (uint64, error) { return diskFree(s.StateDir) }, DiskFloor: c.diskFloor},
+		Debian: debian.Options{Suite: c.images.Suite, Mirror: c.images.Mirror},
 		Policy: c.policy, Drain: c.drain, ClientName: keys.name, Features: hostFeatures(tree), Logger: c.log,
 	}, nil
 }
@@ -201,7 +204,8 @@ func (c engineConfig) engineOptions(s *wide.Session, tree *cgroups.Tree, keys *k
 // openLibrary opens the images of a daemon.
 func openLibrary(s *wide.Session, c engineConfig, languages []string) (*library.Library, error) {
 	return library.Open(library.Options{Dir: filepath.Join(s.StateDir, "images"), Mounts: filepath.Join(s.RunDir, "library"),
-		Owner: sandbox.ImageOwner, Mountpoints: images.Mountpoints(languages), Log: c.log})
+		Owner: sandbox.ImageOwner, Mountpoints: images.Mountpoints(languages), MaxBytes: c.images.MaxBytes, MaxEntries: c.images.MaxEntries,
+		MaxRatio: c.images.MaxRatio, Insecure: c.images.Insecure, Log: c.log})
 }
 
 // treeName names the cgroups of a state directory: the next daemon there finds what this one left, and no other does.

@@ -47,7 +47,7 @@ func serveCommand(session *wide.Session) *cli.Command {
 // engineOf returns what a configuration of the user uid says of the engine.
 func engineOf(e *config.Effective, uid int, log *slog.Logger) engineConfig {
 	return engineConfig{cacheDir: e.CacheDir, runtime: e.Runtime, languagesDir: languagesOf(e, uid), maxQueue: e.MaxQueue, maxRunning: e.MaxRunning, maxSandboxes: e.MaxSandboxes,
-		memory: e.Memory, diskFloor: uint64(e.DiskFloor), drain: e.Drain, policy: e.Policy, retention: e.Retention, strict: e.Strict, lost: exitCrashed, log: log}
+		memory: e.Memory, diskFloor: uint64(e.DiskFloor), drain: e.Drain, images: e.Images, policy: e.Policy, retention: e.Retention, strict: e.Strict, lost: exitCrashed, log: log}
 }
 
 // supervise makes the wide namespace and starts this command again in it.

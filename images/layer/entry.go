@@ -69,9 +69,16 @@ func (w *writer) clear(fd int, base string) error {
 	return remove(fd, base)
 }
 
+// wrote remembers that something of this layer lies at p.
+func (w *writer) wrote(p string) {
+	for ; p != "." && !w.made[p]; p = path.Dir(p) {
+		w.made[p] = true
+	}
+}
+
 // note remembers that this layer wrote p, and whose it is.
 func (w *writer) note(p string, h *tar.Header, m meta) {
-	w.made[p] = true
+	w.wrote(p)
 	if !m.own {
 		return
 	}
@@ -102,7 +109,7 @@ func (w *writer) makeDir(fd int, dir []string, base string, m meta) error {
 			return fmt.Errorf("make a directory: %w", err)
 		}
 	}
-	w.made[p] = true
+	w.wrote(p)
 	w.dirs[p] = m
 	if opaque {
 		return w.hide(fd, base)
@@ -149,7 +156,7 @@ func (w *writer) link(fd int, dir []string, base, target string) error {
 		}
 		return fmt.Errorf("make a hard link: %w", err)
 	}
-	w.made[key(dir, base)] = true
+	w.wrote(key(dir, base))
 	return nil
 }
 

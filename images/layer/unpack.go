@@ -69,7 +69,7 @@ type writer struct {
 	tree
 	o      Options
 	over   bool            // other layers lie in the tree already
-	made   map[string]bool // paths that this layer wrote
+	made   map[string]bool // paths that this layer wrote, and those of the directories to them
 	dirs   map[string]meta // what becomes of directories in the end
 	result Result
 }
@@ -120,7 +120,7 @@ func (w *writer) parent(dir []string) (int, error) {
 	if err == nil {
 		return fd, nil
 	}
-	if !errors.Is(err, unix.ENOENT) && !w.over {
+	if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR) && !errors.Is(err, unix.ELOOP) {
 		return -1, explain(err, dir)
 	}
 	for i := range dir {

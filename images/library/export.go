@@ -3,7 +3,6 @@ package library
 import (
 	"archive/tar"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 
@@ -55,7 +54,7 @@ func (l *Library) export(out *tar.Writer, d v1.Descriptor, m *v1.Manifest) error
 		if err != nil {
 			return fmt.Errorf("encode %s: %w", f.name, err)
 		}
-		if err := errors.Join(out.WriteHeader(header(f.name, int64(len(b)))), write(out, b)); err != nil {
+		if err := writeEntry(out, f.name, b); err != nil {
 			return err
 		}
 	}
@@ -95,7 +94,14 @@ func header(name string, size int64) *tar.Header {
 	return &tar.Header{Name: name, Size: size, Mode: 0o644, Typeflag: tar.TypeReg, Format: tar.FormatPAX}
 }
 
-func write(w io.Writer, b []byte) error {
-	_, err := w.Write(b)
-	return err
+// writeEntry writes a file whose content is at hand.
+func writeEntry(out *tar.Writer, name string, content []byte) error {
+	err := out.WriteHeader(header(name, int64(len(content))))
+	if err == nil {
+		_, err = out.Write(content)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
 }

@@ -28,7 +28,7 @@ func (l *Library) Remove(tenant, name string) (Collected, error) {
 	}
 	left := l.index.without(tenant, d.Annotations[annotationName])
 	if n := l.uses[d.Digest.String()]; n > 0 && !hasDigest(left, d.Digest) {
-		return Collected{}, fmt.Errorf("%w: %s, by %d", ErrInUse, d.Annotations[annotationName], n)
+		return Collected{}, fmt.Errorf("%w: %s, by %d sandboxes or executions", ErrInUse, d.Annotations[annotationName], n)
 	}
 	if err := l.saveLocked(left); err != nil {
 		return Collected{}, err

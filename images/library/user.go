@@ -9,11 +9,8 @@ import (
 	"github.com/soulbox/soulbox/images/layer"
 )
 
-// Ids that sandboxes have, as they see them: below sharedIDs of all, and up to ownIDs each its own.
-const (
-	sharedIDs = 1000
-	ownIDs    = 1031 // less one, the launcher's
-)
+// ownIDs bounds the ids that a sandbox has, as it sees them, beside nobody's.
+const ownIDs = 1031
 
 // hasID tells whether a sandbox has an id.
 func hasID(id int) bool { return id >= 0 && id < ownIDs || id == layer.Nobody }

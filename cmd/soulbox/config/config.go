@@ -24,8 +24,18 @@ type Config struct {
 	DiskFloor    int64
 	LogLevel     slog.Level
 	LogFormat    string
+	Images       Images
 	Policy       sandbox.Policy
 	Retention    Retention
+}
+
+// Images says how images are made and got, and what one may unpack to.
+type Images struct {
+	Suite, Mirror string // of Debian; empty: package debian's own
+	Insecure      []string
+	MaxBytes      int64
+	MaxEntries    int64
+	MaxRatio      int64
 }
 
 // Retention says what is kept of executions that are done and of sandboxes that have ended, of each tenant. Zero fields

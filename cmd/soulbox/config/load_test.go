@@ -50,7 +50,8 @@ func load(t testing.TB, in Input) *Effective {
 func TestDefaults(t *testing.T) {
 	e := load(t, Input{Defaults: map[string]string{"state_dir": "/s", "cache_dir": "/c"}})
 	want := Config{Listen: "127.0.0.1:4444", StateDir: "/s", CacheDir: "/c", Drain: 10 * time.Second, MaxQueue: 1000, MaxSandboxes: 256, DiskFloor: 512 << 20, Runtime: "runc",
-		LogFormat: "auto", Policy: sandbox.Policy{Keys: map[string]sandbox.KeyPolicy{}, Max: sandbox.Limits{WallTime: 10 * time.Minute, CPUTime: 10 * time.Minute,
+		LogFormat: "auto", Images: Images{Suite: "bookworm", MaxBytes: 16 << 30, MaxEntries: 2_000_000, MaxRatio: 200},
+		Policy: sandbox.Policy{Image: "host", Keys: map[string]sandbox.KeyPolicy{}, Max: sandbox.Limits{WallTime: 10 * time.Minute, CPUTime: 10 * time.Minute,
 			Memory: 4 << 30, Processes: 1024, OpenFiles: 4096, FileSize: 1 << 30, Disk: 1 << 30, Inodes: 100_000, Output: 32 << 20},
 			Sandboxes: sandbox.SandboxPolicy{Timeout: time.Hour, Default: sandbox.DefaultSandboxLimits(),
 				Max: sandbox.SandboxLimits{Memory: 4 << 30, Processes: 4096, OpenFiles: 1 << 20, Disk: 20 << 30}}}}
@@ -115,6 +116,9 @@ disk_floor = 0
 log = { level = "debug", format = "json" }
 policy.languages = ["python", "go"]
 policy.runtimes = ["runc"]
+policy.image = "python"
+policy.images = ["host", "python", "registry.example/*"]
+images = { suite = "trixie", mirror = "http://mirror.example/{snapshot}/", insecure = ["registry.example:5000"], max_bytes = "1GiB", max_entries = 1000, max_ratio = 10 }
 keys.env.max_queue = 7
 
 [policy.max]
