@@ -110,7 +110,7 @@ type CreateSandbox struct {
 	Metadata    map[string]string
 	Env         map[string]string
 	User        string         // empty: the image's, "user" on the host's
-	Workdir     string         // absolute; empty: the image's, or else the user's home
+	Workdir     string         // absolute; empty: the image's, "/" where it says none, on the host's the user's home
 	Limits      SandboxLimits  // zero fields: defaults
 	Timeout     *time.Duration // nil: the default; 0: for ever, if the policy allows it
 	IdleTimeout time.Duration

@@ -87,8 +87,11 @@ func (s *Sandboxes) takeImage(rec *Sandbox, name string, rules *Rules) error {
 		return err
 	}
 	rec.Env, rec.User = env, cmp.Or(rec.User, image.User)
-	if rec.Workdir == "" && path.IsAbs(image.Config.Workdir) && len(image.Config.Workdir) <= maxPath {
-		rec.Workdir = path.Clean(image.Config.Workdir)
+	if rec.Workdir == "" {
+		rec.Workdir = "/" // as docker has it
+		if path.IsAbs(image.Config.Workdir) && len(image.Config.Workdir) <= maxPath {
+			rec.Workdir = path.Clean(image.Config.Workdir)
+		}
 	}
 	rec.Command = slices.Concat(image.Config.Entrypoint, image.Config.Cmd)
 	return nil

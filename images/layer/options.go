@@ -24,6 +24,10 @@ type Options struct {
 	// Owner maps an id of the archive to one of the file system. own tells that the id is one that each sandbox has for
 	// itself: what belongs to it is listed in [Result.Own], for whoever starts a sandbox. Nil: the id itself.
 	Owner func(id int) (mapped int, own bool)
+
+	// Below are the directories of the layers below, the uppermost first. A directory that the archive puts something in
+	// and does not describe is as it is there.
+	Below []string
 }
 
 func (o Options) withDefaults() Options {

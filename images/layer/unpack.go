@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -44,6 +45,11 @@ func unpack(ctx context.Context, dir string, r io.Reader, o Options, over bool) 
 		}
 		if err := w.entry(h, archive); err != nil {
 			return w.result, fmt.Errorf("unpack %.200q: %w", h.Name, err)
+		}
+	}
+	if _, ok := w.dirs[""]; !ok && !over {
+		if w.dirs[""], err = w.inherited(nil); err != nil {
+			return w.result, err
 		}
 	}
 	if err := w.settle(); err != nil {
@@ -154,7 +160,13 @@ func (w *writer) makeParent(dir []string, name string) error {
 	if there && !hides && (!w.over || w.made[p]) {
 		return fmt.Errorf("%w: %.100q", errThrough, p)
 	}
-	return w.makeDir(fd, dir, name, meta{mode: 0o755, uid: w.id(0, nil), gid: w.id(0, nil)})
+	m := meta{mode: 0o755, uid: w.id(0, nil), gid: w.id(0, nil)}
+	if !hides {
+		if m, err = w.inherited(append(slices.Clone(dir), name)); err != nil {
+			return err
+		}
+	}
+	return w.makeDir(fd, dir, name, m)
 }
 
 func key(dir []string, name string) string { return path.Join(path.Join(dir...), name) }

@@ -316,7 +316,7 @@ func TestOwners(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]int{layer.Nobody, layer.Nobody, 1000, 0, 7, 7}, asked); diff != "" {
+	if diff := cmp.Diff([]int{layer.Nobody, layer.Nobody, 1000, 0, 7, 7, 0, 0}, asked); diff != "" {
 		t.Errorf("ids that were mapped (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]layer.Own{{Path: "a", UID: 1000}}, res.Own); diff != "" {

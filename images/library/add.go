@@ -68,9 +68,7 @@ func (l *Library) add(ctx context.Context, t Target, s source, report Report) (_
 	if err != nil {
 		return Image{}, err
 	}
-	for _, h := range c.RootFS.DiffIDs {
-		defer l.pin(h.Hex)()
-	}
+	defer l.pin(chains(c.RootFS.DiffIDs)...)()
 	for i, d := range m.Layers {
 		if err := l.blob(ctx, d, s.retries, report, func(ctx context.Context, offset int64) (io.ReadCloser, int64, error) {
 			return s.layer(ctx, i, d, offset)

@@ -5,7 +5,7 @@
 //
 //	index.json               the images, with name and tenant as annotations
 //	blobs/sha256/<digest>    manifests, configurations, layers
-//	layers/<diff id>/        fs/, one layer in the form of overlayfs, and layer.json
+//	layers/<chain id>/       fs/, one layer in the form of overlayfs, and layer.json
 //	trees/<digest>/          fs/, a whole image in one tree, where overlayfs cannot put layers over each other
 //	partial/<digest>         what an interrupted download has so far
 //	tmp/                     what is being written; [Open] empties it

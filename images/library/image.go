@@ -19,6 +19,8 @@ type Image struct {
 	Layers    []Layer   // the lowest first
 	Config    Config
 	Labels    map[string]string
+
+	chains []string // the names of its layers' directories
 }
 
 // Layer is one layer of an image.
@@ -50,7 +52,7 @@ func image(d v1.Descriptor, m *v1.Manifest, c *v1.ConfigFile) Image {
 	added, _ := time.Parse(time.RFC3339Nano, d.Annotations[annotationAdded]) // written by us; zero says enough
 	img := Image{
 		Tenant: d.Annotations[annotationTenant], Name: d.Annotations[annotationName], Digest: d.Digest.String(), Source: d.Annotations[annotationSource],
-		AddedAt: added, CreatedAt: c.Created.Time, Platform: c.OS + "/" + c.Architecture, Labels: c.Config.Labels,
+		chains: chains(c.RootFS.DiffIDs), AddedAt: added, CreatedAt: c.Created.Time, Platform: c.OS + "/" + c.Architecture, Labels: c.Config.Labels,
 		Config: Config{Env: c.Config.Env, User: c.Config.User, Workdir: c.Config.WorkingDir, Entrypoint: c.Config.Entrypoint, Cmd: c.Config.Cmd},
 	}
 	for i, l := range m.Layers {

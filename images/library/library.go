@@ -115,8 +115,8 @@ func (l *Library) prepare() (copies, err error) {
 	return copies, nil
 }
 
-func (l *Library) layerOptions(left int64) layer.Options {
-	return layer.Options{MaxBytes: left, MaxEntries: l.o.MaxEntries, Owner: l.o.Owner}
+func (l *Library) layerOptions(left int64, below []string) layer.Options {
+	return layer.Options{MaxBytes: left, MaxEntries: l.o.MaxEntries, Owner: l.o.Owner, Below: below}
 }
 
 // locks are mutexes by name whose waiters can give up.

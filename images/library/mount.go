@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -186,13 +187,12 @@ func (l *Library) mountLayers(img Image, top, root string) (*mounted, error) {
 
 // lower lists the directories of an image's layers, the uppermost first, down to one that hides those below.
 func (l *Library) lower(img Image) (dirs []string, own []layer.Own, err error) {
-	for i := len(img.Layers) - 1; i >= 0; i-- {
-		hex := strings.TrimPrefix(img.Layers[i].DiffID, "sha256:")
-		var rec layerRecord
-		if err := readRecord(l.path(layersDir, hex, "layer.json"), &rec); err != nil {
+	for _, id := range slices.Backward(img.chains) {
+		rec, err := l.layerRecord(id)
+		if err != nil {
 			return nil, nil, err
 		}
-		dirs = append(dirs, filepath.Join(l.o.Mounts, layersDir, hex, treeName))
+		dirs = append(dirs, filepath.Join(l.o.Mounts, layersDir, id, treeName))
 		own = append(own, rec.Own...)
 		if rec.Opaque {
 			break

@@ -116,7 +116,10 @@ func (l *Library) keepLocked() (map[string]bool, error) {
 		}
 		keep[d.Digest.Hex], keep[m.Config.Digest.Hex] = true, true
 		for i := range m.Layers {
-			keep[m.Layers[i].Digest.Hex], keep[c.RootFS.DiffIDs[i].Hex] = true, true
+			keep[m.Layers[i].Digest.Hex] = true
+		}
+		for _, id := range chains(c.RootFS.DiffIDs) {
+			keep[id] = true
 		}
 	}
 	return keep, nil

@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // fillTop puts into top, which lies over merged or is the same, what a sandbox needs and an image may lack: mountpoints
@@ -137,17 +135,18 @@ func (t topLayer) read(p string) ([]byte, error) {
 	if !t.isDirectory(path.Dir(p)) {
 		return nil, nil
 	}
-	f, err := t.from.OpenFile(p, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENXIO) {
+	info, err := t.from.Lstat(p)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
 		return nil, nil
 	}
+	if err != nil {
+		return nil, fmt.Errorf("look at %s: %w", p, err)
+	}
+	f, err := t.from.Open(p)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", p, err)
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, nil //nolint:nilerr // what is no file holds no accounts
-	}
 	b, err := io.ReadAll(io.LimitReader(f, maxPasswd))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", p, err)

@@ -30,7 +30,7 @@ func (l *Library) unpackTree(ctx context.Context, digest v1.Hash, m *v1.Manifest
 	return l.build(name, func(fs string) (any, error) {
 		rec, left := treeRecord{}, l.o.MaxBytes
 		for i, d := range m.Layers {
-			res, err := l.unpackInto(ctx, fs, d, c.RootFS.DiffIDs[i], left, report, layer.Apply)
+			res, err := l.unpackInto(ctx, fs, piece{d: d, diffID: c.RootFS.DiffIDs[i]}, left, report, layer.Apply)
 			if err != nil {
 				return nil, err
 			}

@@ -40,12 +40,17 @@ func (l *Library) unpackAll(ctx context.Context, digest v1.Hash, m *v1.Manifest,
 	if copies != nil {
 		return l.unpackTree(ctx, digest, m, c, report)
 	}
-	left := l.o.MaxBytes
+	left, ids := l.o.MaxBytes, chains(c.RootFS.DiffIDs)
+	var below []string
 	for i, d := range m.Layers {
-		rec, err := l.unpack(ctx, d, c.RootFS.DiffIDs[i], left, report)
+		rec, err := l.unpack(ctx, piece{d, c.RootFS.DiffIDs[i], ids[i], below}, left, report)
 		if err != nil {
 			return err
 		}
+		if rec.Opaque {
+			below = nil
+		}
+		below = append([]string{l.path(layersDir, ids[i], treeName)}, below...)
 		if left -= rec.Bytes; left < 0 {
 			return fmt.Errorf("%w: the image's files have more than %d bytes", layer.ErrTooLarge, l.o.MaxBytes)
 		}
@@ -53,23 +58,48 @@ func (l *Library) unpackAll(ctx context.Context, digest v1.Hash, m *v1.Manifest,
 	return nil
 }
 
+// piece is a layer of an image.
+type piece struct {
+	d      v1.Descriptor
+	diffID v1.Hash
+	id     string   // see chains
+	below  []string // the directories of the layers below it
+}
+
+// chains returns the names of the directories of layers: the OCI's chain ids. A layer over others is another one than the
+// same over nothing, since directories that it does not describe are as they are below it.
+func chains(diffIDs []v1.Hash) []string {
+	ids := make([]string, len(diffIDs))
+	chain := ""
+	for i, h := range diffIDs {
+		if i == 0 {
+			chain = h.String()
+		} else {
+			sum := sha256.Sum256([]byte(chain + " " + h.String()))
+			chain = "sha256:" + hex.EncodeToString(sum[:])
+		}
+		ids[i] = hexOf(chain)
+	}
+	return ids
+}
+
 // unpack makes sure that one layer is unpacked.
-func (l *Library) unpack(ctx context.Context, d v1.Descriptor, diffID v1.Hash, left int64, report Report) (layerRecord, error) {
-	unlock, err := l.locks.lock(ctx, "layer "+diffID.Hex)
+func (l *Library) unpack(ctx context.Context, p piece, left int64, report Report) (layerRecord, error) {
+	unlock, err := l.locks.lock(ctx, "layer "+p.id)
 	if err != nil {
 		return layerRecord{}, err
 	}
 	defer unlock()
-	name := filepath.Join(layersDir, diffID.Hex)
+	name := filepath.Join(layersDir, p.id)
 	if there, err := exists(l.path(name)); err != nil || there {
 		if err != nil {
 			return layerRecord{}, err
 		}
-		return l.layerRecord(diffID)
+		return l.layerRecord(p.id)
 	}
 	var rec layerRecord
 	return rec, l.build(name, func(fs string) (any, error) {
-		res, err := l.unpackInto(ctx, fs, d, diffID, left, report, layer.Unpack)
+		res, err := l.unpackInto(ctx, fs, p, left, report, layer.Unpack)
 		rec = layerRecord{Bytes: res.Bytes, Entries: res.Entries, Opaque: res.Opaque, Own: res.Own}
 		return rec, err
 	})
@@ -111,7 +141,8 @@ func (l *Library) build(name string, fill func(fs string) (record any, err error
 type unpackFunc func(ctx context.Context, dir string, r io.Reader, o layer.Options) (layer.Result, error)
 
 // unpackInto unpacks a blob into a directory and checks what it was against its digest.
-func (l *Library) unpackInto(ctx context.Context, dir string, d v1.Descriptor, diffID v1.Hash, left int64, report Report, do unpackFunc) (layer.Result, error) {
+func (l *Library) unpackInto(ctx context.Context, dir string, p piece, left int64, report Report, do unpackFunc) (layer.Result, error) {
+	d := p.d
 	f, err := l.openBlob(d.Digest)
 	if err != nil {
 		return layer.Result{}, err
@@ -128,7 +159,7 @@ func (l *Library) unpackInto(ctx context.Context, dir string, d v1.Descriptor, d
 	sum := sha256.New()
 	most := max(ratioFloor, d.Size*l.o.MaxRatio)
 	bounded := &bound{r: io.TeeReader(plain, sum), left: most}
-	res, err := do(ctx, dir, bounded, l.layerOptions(left))
+	res, err := do(ctx, dir, bounded, l.layerOptions(left, p.below))
 	switch {
 	case bounded.left < 0:
 		return res, fmt.Errorf("%w: layer %s of %d bytes unpacks to more than %d", layer.ErrTooLarge, d.Digest, d.Size, most)
@@ -139,8 +170,8 @@ func (l *Library) unpackInto(ctx context.Context, dir string, d v1.Descriptor, d
 	case err != nil:
 		return res, err
 	}
-	if got := hex.EncodeToString(sum.Sum(nil)); got != diffID.Hex {
-		return res, fmt.Errorf("%w: layer %s has unpacked the digest sha256:%s, not %s", ErrContent, d.Digest, got, diffID)
+	if got := hex.EncodeToString(sum.Sum(nil)); got != p.diffID.Hex {
+		return res, fmt.Errorf("%w: layer %s has unpacked the digest sha256:%s, not %s", ErrContent, d.Digest, got, p.diffID)
 	}
 	return res, nil
 }
@@ -218,8 +249,9 @@ func (c *counter) Read(p []byte) (int, error) {
 }
 
 // layerRecord reads the record of a layer that is there.
-func (l *Library) layerRecord(diffID v1.Hash) (rec layerRecord, err error) {
-	return rec, readRecord(l.path(layersDir, diffID.Hex, "layer.json"), &rec)
+func (l *Library) layerRecord(id string) (rec layerRecord, err error) {
+	err = readRecord(l.path(layersDir, id, "layer.json"), &rec)
+	return rec, err
 }
 
 func readRecord(path string, v any) error {

@@ -572,7 +572,7 @@ type CreateSandboxRequest struct {
 	Env map[string]string `protobuf:"bytes,6,rep,name=env,proto3" json:"env,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Who runs processes by default, a name or an id; empty: the image's, "user" on the host's.
 	User string `protobuf:"bytes,7,opt,name=user,proto3" json:"user,omitempty"`
-	// Where processes begin; empty: where the image says, or else the user's home.
+	// Where processes begin; empty: where the image says, else "/"; on the host's, the user's home.
 	Workdir string         `protobuf:"bytes,8,opt,name=workdir,proto3" json:"workdir,omitempty"`
 	Limits  *SandboxLimits `protobuf:"bytes,9,opt,name=limits,proto3" json:"limits,omitempty"`
 	// How long it lives. Absent: the server's default; 0: for ever, where the operator allows it.

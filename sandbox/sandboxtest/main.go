@@ -30,9 +30,11 @@ func Main(m *testing.M) {
 	}
 	if s != nil {
 		status := m.Run()
-		// Prepared files belong to subordinate ids: outside, a plain user could not remove them.
-		if err := os.RemoveAll(filepath.Join(s.StateDir, cacheName)); err != nil {
-			fail(err)
+		// Prepared files and images belong to subordinate ids: outside, a plain user could not remove them.
+		for _, name := range []string{cacheName, imagesName} {
+			if err := os.RemoveAll(filepath.Join(s.StateDir, name)); err != nil {
+				fail(err)
+			}
 		}
 		os.Exit(status)
 	}
@@ -79,6 +81,9 @@ func outside() (status int, err error) {
 
 // cacheName is the cache's directory in the state directory, when SOULBOX_CACHE_DIR names no other.
 const cacheName = "cache"
+
+// imagesName is the images' directory there.
+const imagesName = "images"
 
 // treeVariable tells the inside the name that outside chose.
 const treeVariable = "SOULBOX_TEST_TREE"

@@ -10,6 +10,7 @@ import (
 
 	"github.com/soulbox/soulbox/cgroups"
 	"github.com/soulbox/soulbox/images"
+	"github.com/soulbox/soulbox/images/library"
 	"github.com/soulbox/soulbox/sandbox"
 	"github.com/soulbox/soulbox/sandbox/assets"
 	"github.com/soulbox/soulbox/sandbox/runc"
@@ -24,6 +25,7 @@ type Parts struct {
 	Engine  *sandbox.Engine
 	Journal *Journal
 	Cgroups *cgroups.Tree
+	Library *library.Library // of all tests of the process
 	RunDir  string
 
 	StateDir string
@@ -59,9 +61,14 @@ func Open(t testing.TB, change func(*sandbox.Options)) *Parts {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Parts{Journal: NewJournal(), Cgroups: tree, RunDir: s.RunDir, StateDir: s.StateDir}
+	lib, err := library.Open(library.Options{Dir: filepath.Join(s.StateDir, imagesName), Mounts: filepath.Join(s.RunDir, "library"), Owner: sandbox.ImageOwner,
+		Mountpoints: images.Mountpoints(catalog.Names())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Parts{Library: lib, Journal: NewJournal(), Cgroups: tree, RunDir: s.RunDir, StateDir: s.StateDir}
 	o := sandbox.Options{
-		Version: "test", Runtime: rt, Others: []sandbox.Runtime{gvisor}, Journal: p.Journal, Cgroups: tree, Catalog: catalog,
+		Version: "test", Runtime: rt, Others: []sandbox.Runtime{gvisor}, Journal: p.Journal, Cgroups: tree, Catalog: catalog, Images: lib,
 		IDs:    sandbox.NewIDPool(s.Lock, sandbox.Blocks(s.Range.Count)),
 		Host:   images.HostOptions{Languages: catalog.Names()},
 		RunDir: s.RunDir, StateDir: s.StateDir, CacheDir: cacheDir(s.StateDir), Assets: assets.Open,
