@@ -32,7 +32,7 @@ const golden = `{"id":"i0123456789abcdefghij","requestId":"","language":"python"
 	`"stderrRaw":"/w==","stdoutInvalidUtf8":false,"stderrInvalidUtf8":true,"stdoutTruncated":false,` +
 	`"stderrTruncated":false,"exitCode":0,"signal":"","usage":{"wallTime":"0.012s","userTime":"0.010s",` +
 	`"systemTime":"0s","peakMemoryBytes":"9437184"},"compile":null,"clamped":[],"unenforced":[],"outputs":[],` +
-	`"createdAt":"2023-11-14T22:13:20Z","startedAt":null,"endedAt":null,"limits":null,"detail":"","outputsExpired":false}`
+	`"createdAt":"2023-11-14T22:13:20Z","startedAt":null,"endedAt":null,"limits":null,"detail":"","outputsExpired":false,"image":"","imageDigest":""}`
 
 func do(t *testing.T, method, url string, body io.Reader, header ...string) (*http.Response, string) {
 	t.Helper()

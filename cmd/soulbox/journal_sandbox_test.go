@@ -20,7 +20,7 @@ func fullSandbox() *sandbox.Sandbox {
 	at := func(s int64) time.Time { return time.Unix(1700000000+s, 123456789).UTC() }
 	return &sandbox.Sandbox{
 		ID: "iaaaaaaaaaaaaaaaaaaaa", Tenant: "default", Client: "c\xff", RequestID: "r\xff\x00", BodyHash: []byte{0, 255},
-		Image: "host", Runtime: "runc", State: sandbox.SandboxPaused, Reason: "why", Labels: map[string]string{"a": "b", "": ""},
+		Image: "host", ImageDigest: "sha256:0", Command: []string{"a", "\xff", ""}, Runtime: "runc", State: sandbox.SandboxPaused, Reason: "why", Labels: map[string]string{"a": "b", "": ""},
 		Metadata: map[string]string{"m": "\u00fc"}, Env: map[string]string{"A": "\xff\n", "B": ""}, User: "u\xff", Workdir: "/w\xff",
 		Limits: sandbox.SandboxLimits{Memory: 1, Processes: 2, OpenFiles: 3, Disk: 4}, Clamped: []sandbox.LimitName{sandbox.LimitDisk},
 		Timeout: 5, IdleTimeout: 6, DeadlineAt: at(1), CreatedAt: at(2), StartedAt: at(3), PausedAt: at(4), EndedAt: at(5), Block: 7,

@@ -43,7 +43,7 @@ func fullExecution() *sandbox.Execution {
 	compile := fullStep(-1)
 	return &sandbox.Execution{
 		ID: "iaaaaaaaaaaaaaaaaaaaa", Tenant: "default", Client: "c\xff", RequestID: "r\xff\x00", BodyHash: []byte{0, 255},
-		Language: "python", Runtime: "runc", State: sandbox.StateDone, Step: fullStep(1), Compile: &compile,
+		Language: "python", Image: "i\xff", ImageDigest: "sha256:0", Runtime: "runc", State: sandbox.StateDone, Step: fullStep(1), Compile: &compile,
 		Limits:  sandbox.Limits{WallTime: 1, CPUTime: 2, Memory: 3, Processes: 4, OpenFiles: 5, FileSize: 6, Disk: 7, Inodes: 8, Output: 9},
 		Clamped: []sandbox.LimitName{sandbox.LimitOutput}, Unenforced: []sandbox.LimitName{sandbox.LimitInodes},
 		Outputs: []sandbox.File{{Path: "a\xff/b", Content: []byte{0xff, 0}, Mode: 0o755}, {Path: "empty", Content: []byte{}}, {Path: "nil"}},

@@ -44,7 +44,6 @@ func (l *Library) Pull(ctx context.Context, t Target, reference string, report R
 	if err := CheckName(t.Name); err != nil {
 		return Image{}, err
 	}
-	report(Progress{Stage: StageResolve})
 	r, err := l.dial(ctx, ref.Context())
 	if err != nil {
 		return Image{}, err
@@ -57,6 +56,7 @@ func (l *Library) Pull(ctx context.Context, t Target, reference string, report R
 	if err != nil {
 		return Image{}, err
 	}
+	report(Progress{Stage: StageResolve, Digest: digest.String()})
 	return l.add(ctx, t, source{
 		manifest: manifest, digest: digest, retries: pullRetries,
 		config: func(ctx context.Context) (io.ReadCloser, error) {

@@ -8,7 +8,7 @@ const helpKey = "help"
 // Help returns what a client can do about a reason: one sentence, or "" for a reason that says it all with its message.
 // Every reason that SoulBox gives has its line here; a test holds it.
 func Help(reason string) string {
-	return cmp.Or(helpOfFields(reason), helpOfRequest(reason), helpOfSandbox(reason), helpOfState(reason))
+	return cmp.Or(helpOfFields(reason), helpOfRequest(reason), helpOfSandbox(reason), helpOfImages(reason), helpOfState(reason))
 }
 
 // helpOfFields is [Help] for what is wrong with a message.
@@ -102,8 +102,6 @@ func helpOfSandbox(reason string) string {
 		return "Nothing is to be done: the sandbox runs."
 	case "SANDBOXES_OFF":
 		return "Run programs with ExecuteCode, or let the operator start a daemon that keeps sandboxes."
-	case "UNKNOWN_IMAGE":
-		return "Choose the image that the message names, or leave the field empty."
 	case "UNKNOWN_USER":
 		return "Name a user of the sandbox's /etc/passwd, or leave the field empty for the sandbox's own."
 	case "LIMIT_IN_USE":
@@ -122,6 +120,37 @@ func helpOfSandbox(reason string) string {
 		return "Choose a path that the user may use, or do it as another user."
 	case "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED":
 		return "See the message: what is there, its type, its size or its number do not allow this."
+	}
+	return ""
+}
+
+// helpOfImages is [Help] for what is wrong with an image, or with what is asked of one.
+func helpOfImages(reason string) string {
+	switch reason {
+	case "UNKNOWN_IMAGE", "IMAGE_NOT_FOUND":
+		return "Choose an image that GET /v1/images (soulbox image list) lists, or get it first with soulbox image pull, import or build."
+	case "IMAGE_NOT_ALLOWED":
+		return "Use one that the message lists; the operator can allow more, see docs/configuration.md."
+	case "IMAGES_NOT_ALLOWED":
+		return "Use another key: the operator gave this one rules of its own, and images are shared."
+	case "IMAGE_IN_USE":
+		return "End the sandboxes that stand on the image (soulbox sandbox list --filter image=NAME), then remove it."
+	case "BAD_IMAGE_NAME":
+		return "Choose a name such as python, tools:2 or registry.example/team/app:1."
+	case "IMAGE_REFUSED":
+		return "Get the image again from where it was made: what came is damaged, is no image for this host, or holds what no honest tool writes."
+	case "IMAGE_TOO_LARGE":
+		return "Use a smaller image, or let the operator raise images.max_bytes, images.max_entries or images.max_ratio."
+	case "REGISTRY_FAILED":
+		return "Check the reference, the network and the credentials of the daemon's user (docker login), then pull again: what came is kept."
+	case "BUILD_UNSUPPORTED":
+		return "Let the operator install mmdebstrap on the daemon's host."
+	case "BUILD_FAILED":
+		return "See the message for mmdebstrap's own words: the name of a package, the mirror or the network may be wrong."
+	case "IMAGES_OFF":
+		return "Leave the image empty: this daemon has the programs of its own host only."
+	case "DISK_FULL":
+		return "Let the operator free space below the state directory (soulbox image gc), then try again."
 	}
 	return ""
 }
