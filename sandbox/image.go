@@ -155,7 +155,7 @@ func makeWorkdir(root, dir string) error {
 			}
 		case errors.Is(err, os.ErrExist):
 		default:
-			return nil //nolint:nilerr // see above
+			return nil // see above
 		}
 	}
 	return nil

@@ -186,7 +186,7 @@ func (i *Images) buildOptions(t *ImageTarget, b ImageBuild) (debian.Options, *Er
 	o.Packages = slices.Compact(o.Packages)
 	t.Name, t.Source = cmp.Or(t.Name, strings.Join(b.Recipes, "-")), "build "+strings.Join(b.Recipes, " ")
 	if err := library.CheckName(t.Name); err != nil {
-		return o, imageError("sandbox.BuildImage", err).(*Error)
+		return o, &Error{Op: "sandbox.BuildImage", Kind: KindInvalid, Reason: "BAD_IMAGE_NAME", Field: "name", Msg: err.Error()}
 	}
 	return o, nil
 }

@@ -57,7 +57,9 @@ func TestImages(t *testing.T) {
 			t.Errorf("soulbox %s: %q, want %q", strings.Join(c.args, " "), got, c.want)
 		}
 	}
-	var list struct{ Images []struct{ Name, Digest string } }
+	var list struct {
+		Images []struct{ Name, Digest string }
+	}
 	if err := json.Unmarshal([]byte(d.soulbox(t, "image", "list", "--json")), &list); err != nil || len(list.Images) != 1 || list.Images[0].Digest != digest.String() {
 		t.Errorf("image list --json: %v, %v", list, err)
 	}

@@ -22,7 +22,7 @@ type Entry struct {
 	Content string
 }
 
-// Dir, File, Link and Symlink return entries of root's.
+// Dir returns a directory. This and all others are root's.
 func Dir(name string) Entry {
 	return Entry{Header: tar.Header{Name: name + "/", Typeflag: tar.TypeDir, Mode: 0o755}}
 }

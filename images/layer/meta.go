@@ -61,7 +61,7 @@ func (m meta) apply(dir int, name string, link bool) error {
 // applyFile is apply for an open file or directory. The mode comes after the owner, whose change clears setuid, and the
 // capabilities last, which every other change clears.
 func (m meta) applyFile(f *os.File) error {
-	fd := int(f.Fd()) //nolint:gosec // a descriptor
+	fd := int(f.Fd())
 	if err := unix.Fchown(fd, m.uid, m.gid); err != nil {
 		return fmt.Errorf("give %.100q to its owner: %w", f.Name(), err)
 	}

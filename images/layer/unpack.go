@@ -173,7 +173,7 @@ func key(dir []string, name string) string { return path.Join(path.Join(dir...),
 
 // id maps an owner and notes in own whether each sandbox has it for itself.
 func (w *writer) id(id int, own *bool) int {
-	if int(uint32(id)) != id { //nolint:gosec // that is what is asked
+	if int(uint32(id)) != id {
 		id = Nobody
 	}
 	mapped, mine := w.o.Owner(id)

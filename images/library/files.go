@@ -55,7 +55,7 @@ func syncTree(dir string) error {
 	if err != nil {
 		return fmt.Errorf("sync tree: %w", err)
 	}
-	if err := errors.Join(unix.Syncfs(int(f.Fd())), f.Close()); err != nil { //nolint:gosec // a descriptor
+	if err := errors.Join(unix.Syncfs(int(f.Fd())), f.Close()); err != nil {
 		return fmt.Errorf("sync tree %s: %w", dir, err)
 	}
 	return nil

@@ -3,7 +3,6 @@ package library
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -166,9 +165,4 @@ func (l *Library) pin(digests ...string) (unpin func()) {
 			}
 		}
 	}
-}
-
-// isContent tells whether err says that an archive is bad, not the host.
-func isContent(err error) bool {
-	return errors.Is(err, layer.ErrHostile) || errors.Is(err, layer.ErrTooLarge)
 }

@@ -61,8 +61,8 @@ func (x *execStream) begin(ctx context.Context, b *SandboxService, first *pb.Str
 		return err
 	}
 	if start != nil {
-		args, err := command(x.use.Command(), start.GetArgs(), start.GetShell())
-		if err != nil {
+		var args []string
+		if args, err = command(x.use.Command(), start.GetArgs(), start.GetShell()); err != nil {
 			x.use.Close()
 			return err
 		}

@@ -2,28 +2,37 @@ package sandboxtest_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/soulbox/soulbox/images/library"
 	"github.com/soulbox/soulbox/sandbox"
 	"github.com/soulbox/soulbox/sandbox/sandboxtest"
 )
 
-// TestApt builds a Debian, and installs and removes a package in a sandbox on it: as its user by sudo, without network. It
+// TestApt builds a Debian, twice the same, and installs and removes a package in a sandbox on it: as its user by sudo, without network. It
 // needs mmdebstrap and Debian's archive.
 func TestApt(t *testing.T) {
-	p := sandboxtest.Open(t, nil)
+	p := sandboxtest.Open(t, func(o *sandbox.Options) { o.Debian.Mirror = "http://deb.debian.org/debian" })
 	said := 0
-	img, err := p.Engine.Images().Build(t.Context(), "", sandbox.ImageTarget{Tenant: sandbox.DefaultTenant},
-		sandbox.ImageBuild{Recipes: []string{"base"}, Packages: []string{"apt-utils"}}, func(p sandbox.ImageProgress) {
-			if p.Stage == library.StageBuild && p.Text != "" {
-				said++
-			}
-		})
-	if err != nil {
-		t.Fatal(err)
+	build := func(name string) sandbox.Image {
+		t.Helper()
+		img, err := p.Engine.Images().Build(t.Context(), "", sandbox.ImageTarget{Tenant: sandbox.DefaultTenant, Name: name},
+			sandbox.ImageBuild{Recipes: []string{"base"}, Snapshot: "20260101T000000Z"}, func(p sandbox.ImageProgress) {
+				if p.Stage == library.StageBuild && p.Text != "" {
+					said++
+				}
+			})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return img
 	}
-	if img.Name != "base:latest" || img.Source != "build base" || said == 0 {
-		t.Errorf("the image is %q of %q after %d lines of progress", img.Name, img.Source, said)
+	img := build("")
+	if img.Name != "base:latest" || img.Source != "build base" || img.CreatedAt.Format(time.DateOnly) != "2026-01-01" || said == 0 {
+		t.Errorf("the image is %q of %q and of %v after %d lines of progress", img.Name, img.Source, img.CreatedAt, said)
+	}
+	if again := build("again"); again.Digest != img.Digest {
+		t.Errorf("another build of the same has the digest %s, not %s", again.Digest, img.Digest)
 	}
 	b := open(t, p, sandbox.CreateSandbox{Image: "base"})
 	const makePackage = `mkdir -p p/DEBIAN p/usr/bin && printf 'Package: hello\nVersion: 1\nArchitecture: all\nMaintainer: x <x@example.org>\nDescription: says hello\n' >p/DEBIAN/control &&
