@@ -92,10 +92,10 @@ func (d *daemon) sleeper(t *testing.T) string {
 // programs counts the Python programs that run below the daemon.
 func (d *daemon) programs() int { return programs(tree(d.outer())) }
 
-// programs counts the Python programs among processes.
+// programs counts the Python programs among processes. Under gVisor the host sees their kernels instead.
 func programs(pids []int) (n int) {
 	for _, pid := range pids {
-		if b, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline"); bytes.HasSuffix(b, []byte("\x00main.py\x00")) {
+		if b, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline"); bytes.HasSuffix(b, []byte("\x00main.py\x00")) || bytes.HasPrefix(b, []byte("runsc-sandbox\x00")) {
 			n++
 		}
 	}
