@@ -132,7 +132,7 @@ func TestLimits(t *testing.T) {
 				c.language = "python"
 			}
 			x := execute(t, p, sandbox.Request{Language: c.language, Code: c.code, Stdin: []byte(c.stdin), Limits: c.limits})
-			if c.uncounted != 0 && !p.Cgroups.Enforced().Pids && x.Verdict == c.uncounted {
+			if c.uncounted != 0 && !p.Kept(t).Pids && x.Verdict == c.uncounted {
 				return // threads vanish with their process, and the kernel keeps no account of who was refused one
 			}
 			if x.Verdict != c.verdict || (c.exit != anyExit && x.ExitCode != c.exit) {
@@ -184,14 +184,10 @@ func TestOutputLimit(t *testing.T) {
 	}
 }
 
-// TestUnenforced lists the limits that no cgroup keeps, and no others. A kernel of the sandbox's own has cgroups that keep CPU
-// time and processes.
+// TestUnenforced lists the limits that no cgroup keeps, and no others.
 func TestUnenforced(t *testing.T) {
 	p := sandboxtest.Open(t, nil)
-	has := p.Cgroups.Enforced()
-	if p.Runtime(t).OwnKernel {
-		has.CPUTime, has.Pids = true, true
-	}
+	has := p.Kept(t)
 	var want []sandbox.LimitName
 	for _, l := range []struct {
 		kept bool

@@ -187,7 +187,7 @@ func TestSandboxLimits(t *testing.T) {
 	t.Run("changed while it runs", func(t *testing.T) {
 		b := b.with(t)
 		want := sandbox.SandboxLimits{Memory: 300 * mib, Processes: 40}
-		if !p.Cgroups.Enforced().Pids {
+		if !p.Kept(t).Pids {
 			_, err := boxes.SetLimits(t.Context(), b.Tenant, b.ID, want)
 			wantError(t, "SetLimits of processes without a cgroup", err, sandbox.KindInvalid, "LIMIT_FIXED", "limits.processes")
 			want.Processes = 0

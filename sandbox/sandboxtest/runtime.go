@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/soulbox/soulbox/cgroups"
 	"github.com/soulbox/soulbox/sandbox"
 )
 
@@ -17,6 +18,16 @@ func (p *Parts) Runtime(t testing.TB) sandbox.RuntimeInfo {
 		t.Fatal(err)
 	}
 	return info.Runtimes[0]
+}
+
+// Kept is what is kept and counted of each slot by cgroups, the host's or those of a kernel of the sandbox's own.
+func (p *Parts) Kept(t testing.TB) cgroups.Enforced {
+	t.Helper()
+	has := p.Cgroups.Enforced()
+	if p.Runtime(t).OwnKernel {
+		has.CPUTime, has.Pids = true, true
+	}
+	return has
 }
 
 // Lacks tells whether the runtime says that it has no feature of that name.
