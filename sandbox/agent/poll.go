@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -36,6 +37,24 @@ type sample struct {
 // untilFull is how long it takes at least until programs have taken so many bytes, longest at most.
 func untilFull(left int64, longest time.Duration) time.Duration {
 	return min(max(time.Duration(float64(left)/fastest*float64(time.Second)), pollSoonest), longest)
+}
+
+// rest is how long the next look at a cgroup of the slot's own can wait; others are looked at every time.
+func (r *run) rest(every time.Duration) time.Duration {
+	if r.s.group == nil {
+		return every
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rest := usageEvery
+	if r.spec.pollMemory > 0 {
+		rest = untilFull(r.spec.pollMemory-r.last.memory, rest)
+	}
+	if r.spec.pollCPU > 0 {
+		left := r.spec.pollCPU - r.last.user - r.last.system
+		rest = min(rest, max(left/time.Duration(runtime.NumCPU()), pollSoonest))
+	}
+	return rest
 }
 
 // sample reads the slot's own cgroup, or adds up the processes in its /proc. The launcher counts for what it reaped, not for itself. A process

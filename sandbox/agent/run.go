@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"runtime"
 	"sync"
 	"time"
 
@@ -332,24 +331,6 @@ func (r *run) look() bool {
 		r.cpuHit = now.user+now.system > r.spec.pollCPU
 	}
 	return r.memoryHit || r.cpuHit
-}
-
-// rest is how long the next look at a cgroup of the slot's own can wait; others are looked at every time.
-func (r *run) rest(every time.Duration) time.Duration {
-	if r.s.group == nil {
-		return every
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	rest := usageEvery
-	if r.spec.pollMemory > 0 {
-		rest = untilFull(r.spec.pollMemory-r.last.memory, rest)
-	}
-	if r.spec.pollCPU > 0 {
-		left := r.spec.pollCPU - r.last.user - r.last.system
-		rest = min(rest, max(left/time.Duration(runtime.NumCPU()), pollSoonest))
-	}
-	return rest
 }
 
 func (r *run) usage() *agentpb.Usage {

@@ -98,6 +98,9 @@ func TestEmbedded(t *testing.T) {
 			t.Errorf("Open(%q) is no ELF file: %q", name, program[:min(len(program), 16)])
 		}
 	}
+	if Has(Runsc) && missing > 0 {
+		t.Error("runsc is embedded, and other programs are not; run make build again")
+	}
 	if missing != 0 && missing != len(Names()) {
 		t.Errorf("%d of %d programs are embedded; run make build again", len(Names())-missing, len(Names()))
 	}
