@@ -11,7 +11,7 @@ import (
 )
 
 // attack is a program that prints what it achieved, one line each, and must print nothing.
-type attack struct {
+type oldAttack struct {
 	name string
 	code string // Python; try_(name, function) prints name when the function returns
 }
@@ -32,8 +32,8 @@ def write(path, text):
 def read(path): open(path, 'rb').read(1)
 `
 
-func programAttacks() []attack {
-	return []attack{
+func programAttacks() []oldAttack {
+	return []oldAttack{
 		{name: "launcher", code: `
 for s in (0, signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD): try_('signal %d' % s, lambda: os.kill(1, s))
 try_('renice', lambda: os.setpriority(os.PRIO_PROCESS, 1, 19))

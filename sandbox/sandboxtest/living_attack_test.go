@@ -16,8 +16,8 @@ const killFirst = `# The kernel takes signals to a namespace's first process fro
 
 // sessionAttacks are tried by the user and by root of a sandbox that lives on. What root may do to its own sandbox (its
 // files, its users' processes) is no attack.
-func sessionAttacks() []attack {
-	return []attack{
+func sessionAttacks() []oldAttack {
+	return []oldAttack{
 		{name: "first process", code: `
 for f in ('environ', 'maps', 'mem', 'auxv', 'stack', 'syscall', 'io'): try_('read ' + f, lambda: read('/proc/1/' + f))
 for f in ('exe', 'root', 'cwd', 'ns/pid', 'ns/mnt', 'ns/user'): try_('follow ' + f, lambda: os.stat('/proc/1/' + f))

@@ -52,7 +52,8 @@ func Open(t testing.TB, change func(*sandbox.Options)) *Parts {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rt, err := runc.New(ctx, runc.Options{Helper: helper, Dir: filepath.Join(s.RunDir, "runc"), NoCgroups: tree.Mode() == cgroups.ModeNone, Rootless: s.UID != 0})
+	rt, err := runc.New(ctx, runc.Options{Helper: helper, Dir: filepath.Join(s.RunDir, "runc"), NoCgroups: tree.Mode() == cgroups.ModeNone, Rootless: s.UID != 0,
+		Enforced: enforced(tree.Enforced())})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,6 +108,16 @@ func Open(t testing.TB, change func(*sandbox.Options)) *Parts {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// enforced names the limits of the process tree that cgroups keep.
+func enforced(has cgroups.Enforced) (names []sandbox.LimitName) {
+	for name, ok := range map[sandbox.LimitName]bool{sandbox.LimitMemory: has.Memory, sandbox.LimitProcesses: has.Pids, sandbox.LimitCPUTime: has.CPUTime} {
+		if ok {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // cacheDir is SOULBOX_CACHE_DIR, so that what recipes prepare is made once for several test processes.
