@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/soulbox/soulbox/cgroups"
@@ -238,6 +239,9 @@ func (e *Engine) bundle(b *box, dir string, root *images.RootFS, spec boxSpec) i
 			o.Args = append(o.Args, "--unmount=/tmp")
 		}
 	}
+	// Of every id, and with runc of all ids together: its root can take many.
+	n := uint64(spec.processes) + agentProcesses
+	o.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_NPROC", Soft: n, Hard: n}}
 	if spec.sandbox != nil {
 		o.Capabilities = slices.Compact(slices.Sorted(slices.Values(slices.Concat(images.AgentCapabilities(), images.SessionCapabilities()))))
 	}
@@ -249,6 +253,9 @@ func (e *Engine) bundle(b *box, dir string, root *images.RootFS, spec boxSpec) i
 	}
 	return o
 }
+
+// agentProcesses is how many processes and threads a sandbox may have for agent and launchers.
+const agentProcesses = 512
 
 // slot is one slot of a box and its cgroup.
 type slot struct {

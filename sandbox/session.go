@@ -56,7 +56,19 @@ func sessionGroup(l SandboxLimits) cgroups.Limits {
 	return cgroups.Limits{Memory: l.Memory, Pids: l.Processes + 1}
 }
 
+// sessionFiles is how many descriptors a session's process may have. The kernel counts those on their way between
+// processes for each user, and root of all sessions is the one that all agents are, too: theirs must be more.
+func sessionFiles(l SandboxLimits) uint64 {
+	n := uint64(l.OpenFiles)
+	var agents unix.Rlimit // as the daemon's own
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &agents) == nil {
+		n = min(n, agents.Max/2)
+	}
+	return n
+}
+
 func (e *Engine) sessionSpec(rt Runtime, rec *Sandbox) client.SessionSpec {
+	files := sessionFiles(rec.Limits)
 	env := map[string]string{"PATH": sessionSearch, "LANG": "C.UTF-8"}
 	for k, v := range rec.Env {
 		env[k] = v
@@ -69,7 +81,7 @@ func (e *Engine) sessionSpec(rt Runtime, rec *Sandbox) client.SessionSpec {
 		},
 		Keep: sessionCapabilities(), Env: env, User: rec.User, Workdir: rec.Workdir,
 		Rlimits: []client.Rlimit{
-			{Resource: unix.RLIMIT_NOFILE, Soft: uint64(rec.Limits.OpenFiles), Hard: uint64(rec.Limits.OpenFiles)},
+			{Resource: unix.RLIMIT_NOFILE, Soft: files, Hard: files},
 			{Resource: unix.RLIMIT_CORE},
 		},
 	}

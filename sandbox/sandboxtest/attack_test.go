@@ -203,7 +203,7 @@ func TestAttacks(t *testing.T) {
 	for _, a := range loadAttacks(t) {
 		t.Run(a.area+"/"+a.name, func(t *testing.T) {
 			t.Run("undefended", func(t *testing.T) { a.check(t, "undefended", a.undefended(t, p, host)) })
-			t.Run("program", func(t *testing.T) { a.check(t, a.section(info, "program", "user"), a.asProgram(t, p, host)) })
+			t.Run("program", func(t *testing.T) { a.check(t, a.section(info, "program", a.as[0]), a.asProgram(t, p, host)) })
 			for _, user := range a.as {
 				t.Run("session "+user, func(t *testing.T) {
 					a.check(t, a.section(info, "session", user), a.inSession(t, p, neighbour.with(t), user, host))
@@ -328,7 +328,7 @@ func (a attack) asProgram(t *testing.T, p *sandboxtest.Parts, host host) string 
 }
 
 // victim tells whether there is one.
-func (a attack) victim() bool { return a.sections["victim.py"] != "" }
+func (a attack) victim() bool { return a.sections["victim.py"]+a.sections["victim.c"] != "" }
 
 // endOf says how an execution ended, "" when well, or when the harness ended it.
 func endOf(x sandbox.Execution) string {
@@ -412,7 +412,7 @@ func (a attack) inSession(t *testing.T, p *sandboxtest.Parts, neighbour *livingB
 			held = true
 			r := neighbour.run(a.spec(t, neighbour, neighbour.use(), "victim", user, host))
 			logOutput(t, "victim", []byte(r.stderr))
-			victim = lines("the next one: ", outcome(r.stdout, sessionEnd(r.Status)))
+			victim = lines("the next one: ", outcome(r.stdout, sessionEnd(r.Status))+neighbour.watch(ctx))
 			if err := u.Signal(ctx, pid, unix.SIGKILL, true); err != nil {
 				t.Error(err)
 			}
@@ -420,6 +420,20 @@ func (a attack) inSession(t *testing.T, p *sandboxtest.Parts, neighbour *livingB
 	}
 	logOutput(t, "attack", stderr.Bytes())
 	return outcome(stdout.String(), end) + victim + b.health(ctx, u)
+}
+
+// watch says what keeps the agent of a sandbox from watching its files; "" when nothing does.
+func (b *livingBox) watch(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	agent := b.use().Agent()
+	for _, err := range agent.Watch(ctx, "", "/tmp", false) {
+		if err != nil {
+			return "its agent cannot watch: " + err.Error() + "\n"
+		}
+		break // it has begun
+	}
+	return ""
 }
 
 // health says what is wrong with a sandbox after an attack; "" when it runs programs still.

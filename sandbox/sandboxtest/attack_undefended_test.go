@@ -336,6 +336,9 @@ func (r undefended) run(out *undefendedResult) error {
 			victim.Stderr = &victimStderr
 			b, err := victim.Output()
 			out.Victim, out.VictimEnd = string(b), cmdEnd(err)
+			if errors.Is(err, unix.EAGAIN) {
+				out.Victim, out.VictimEnd = "no process for it\n", ""
+			}
 			_ = syscall.Kill(-attack.Process.Pid, syscall.SIGKILL)
 		}
 	}

@@ -130,13 +130,18 @@ func awaitSocket(ctx context.Context, dir *os.File, name string, closing *sync.W
 		return f, err
 	}
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
-	if err != nil {
+	if errors.Is(err, unix.EMFILE) {
+		return pollSocket(ctx, dir, name) // the user's other programs, or several sandboxes, hold all there are
+	} else if err != nil {
 		return nil, fmt.Errorf("wait for the agent's %s: inotify: %w", name, err)
 	}
 	events := os.NewFile(uintptr(fd), "inotify")
 	defer closing.Go(func() { _ = events.Close() })
 	path := fmt.Sprintf("/proc/self/fd/%d", dir.Fd())
-	if _, err := unix.InotifyAddWatch(fd, path, unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_ONLYDIR); err != nil {
+	_, err = unix.InotifyAddWatch(fd, path, unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_ONLYDIR)
+	if errors.Is(err, unix.ENOSPC) {
+		return pollSocket(ctx, dir, name)
+	} else if err != nil {
 		return nil, fmt.Errorf("wait for the agent's %s: watch its directory: %w", name, err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = events.SetReadDeadline(time.Unix(1, 0)) })
@@ -153,6 +158,23 @@ func awaitSocket(ctx context.Context, dir *os.File, name string, closing *sync.W
 				err = context.Cause(ctx)
 			}
 			return nil, fmt.Errorf("wait for the agent's %s: %w", name, err)
+		}
+	}
+}
+
+// pollSocket is openSocket once name is there, for a host that lets nobody watch.
+func pollSocket(ctx context.Context, dir *os.File, name string) (*os.File, error) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		f, err := openSocket(dir, name)
+		if !errors.Is(err, unix.ENOENT) {
+			return f, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for the agent's %s: %w", name, context.Cause(ctx))
 		}
 	}
 }

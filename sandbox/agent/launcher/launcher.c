@@ -150,7 +150,7 @@ static void make_session(uint32_t seq)
 		fail(seq, "make", "/dev/pts");
 	if (mount("shm", "/dev/shm", "tmpfs", flags | MS_NODEV, "mode=1777,size=64m,nr_inodes=4096") < 0)
 		fail(seq, "mount tmpfs on", "/dev/shm");
-	if (mount("devpts", "/dev/pts", "devpts", flags, "newinstance,ptmxmode=0666,mode=0620,gid=5") < 0)
+	if (mount("devpts", "/dev/pts", "devpts", flags, "newinstance,ptmxmode=0666,mode=0620,gid=5,max=128") < 0)
 		fail(seq, "mount", "/dev/pts");
 	if (chmod("/dev/pts", 0755) < 0) /* gVisor's is closed to all but root */
 		fail(seq, "open", "/dev/pts");

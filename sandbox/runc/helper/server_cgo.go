@@ -17,6 +17,7 @@ import (
 	// The device controller of cgroup v2 is compiled in by this import alone.
 	_ "github.com/opencontainers/cgroups/devices"
 	"github.com/opencontainers/runc/libcontainer"
+	"github.com/opencontainers/runc/libcontainer/configs"
 	"github.com/opencontainers/runc/libcontainer/specconv"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -98,6 +99,12 @@ func (s *Server) Start(args StartArgs, reply *StartReply) (err error) {
 	if err != nil {
 		return fmt.Errorf("convert the bundle of %s: %w", args.ID, err)
 	}
+	users, err := newNamespace(spec)
+	if err != nil {
+		return fmt.Errorf("prepare container %s: %w", args.ID, err)
+	}
+	defer users.close()
+	config.Namespaces.Add(configs.NEWUSER, users.path())
 	out, err := openOutput(args.Stderr)
 	if err != nil {
 		return err
