@@ -5,6 +5,7 @@ import (
 	"context"
 	"embed"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -27,6 +28,7 @@ import (
 // and "key: value" lines, see [parseAttack]. Then come its programs, and what they must achieve:
 //
 //	attack.py, attack.c   the program; prelude.py, or prelude.h, stands before it
+//	paths                 what is read afterwards as a file of its, through the API, or by a careless server
 //	victim.py             runs beside it, elsewhere, once it has printed "holding", and prints what it had to do without
 //	undefended            what it achieves outside of a sandbox, as a user of its own in throw-away namespaces
 //	program, session      what it achieves in a sandbox: best nothing but its end
@@ -294,7 +296,7 @@ func (a attack) asProgram(t *testing.T, p *sandboxtest.Parts, host host) string 
 		return sandbox.Request{Client: "test", Language: language, Code: code, Args: host.args("program", "user", "1")}
 	}
 	r := request("attack")
-	r.Limits = a.limits
+	r.Limits, r.Outputs = a.limits, strings.Fields(a.sections["paths"])
 	h, err := p.Engine.Start(ctx, r)
 	if err != nil {
 		t.Fatal(err)
@@ -324,7 +326,11 @@ func (a attack) asProgram(t *testing.T, p *sandboxtest.Parts, host host) string 
 	if x.Compile != nil {
 		logOutput(t, "compiler", x.Compile.Stderr)
 	}
-	return outcome(string(x.Stdout), endOf(x)) + victim
+	out := outcome(string(x.Stdout), endOf(x)) + victim
+	for _, f := range x.Outputs {
+		out += "read " + f.Path + "\n"
+	}
+	return out
 }
 
 // victim tells whether there is one.
@@ -419,7 +425,32 @@ func (a attack) inSession(t *testing.T, p *sandboxtest.Parts, neighbour *livingB
 		}
 	}
 	logOutput(t, "attack", stderr.Bytes())
-	return outcome(stdout.String(), end) + victim + b.health(ctx, u)
+	out := outcome(stdout.String(), end) + victim
+	for _, path := range strings.Fields(a.sections["paths"]) {
+		if b.reads(ctx, u, path) {
+			out += "read " + path + "\n"
+		}
+	}
+	return out + b.health(ctx, u)
+}
+
+// reads tells whether the agent gives the content of a file, in a time in which it must answer.
+func (b *livingBox) reads(ctx context.Context, u *sandbox.Use, path string) bool {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	content, err := u.Agent().ReadFile(ctx, "root", "/home/user/"+path, 0, 1<<20)
+	if err == nil {
+		defer content.Body.Close()
+		var got []byte
+		if got, err = io.ReadAll(content.Body); err == nil && len(got) > 0 {
+			return true
+		}
+	}
+	if ctx.Err() != nil {
+		b.t.Errorf("reading %s hangs: %v", path, err)
+	}
+	return false
 }
 
 // watch says what keeps the agent of a sandbox from watching its files; "" when nothing does.

@@ -38,6 +38,7 @@ type undefended struct {
 	Files   map[string]string // in /tmp/attack
 	Attack  []string          // its command, in the language of the shell when C has to be compiled
 	Victim  []string          // empty: none
+	Paths   []string          // what a careless server reads afterwards
 	UID     int
 	Listen  [][2]string // what the host would: network and address
 	Cgroups int         // descriptors of cgroup.procs, from 3 on
@@ -109,6 +110,7 @@ func (a attack) undefended(t *testing.T, p *sandboxtest.Parts, h host) string {
 	if a.victim() {
 		r.Victim = command("victim")
 	}
+	r.Paths = strings.Fields(a.sections["paths"])
 	got := runUndefended(t, p, r)
 	logOutput(t, "attack", []byte(got.Stderr))
 	logOutput(t, "victim", []byte(got.VictimStderr))
@@ -346,8 +348,34 @@ func (r undefended) run(out *undefendedResult) error {
 	if held {
 		out.End = ""
 	}
+	for _, path := range r.Paths {
+		stdout.WriteString(carelessRead(path))
+	}
 	out.Stdout, out.Stderr, out.VictimStderr = stdout.String(), string(stderr), string(victimStderr)
 	return nil
+}
+
+// carelessRead reads a file as a server would that thinks nothing of its path.
+func carelessRead(path string) string {
+	read := make(chan bool, 1)
+	go func() {
+		f, err := os.Open("/tmp/attack/" + path)
+		if err != nil {
+			read <- false
+			return
+		}
+		_, err = f.Read(make([]byte, 1<<16))
+		read <- err == nil
+	}()
+	select {
+	case ok := <-read:
+		if ok {
+			return "read " + path + "\n"
+		}
+		return ""
+	case <-time.After(time.Second):
+		return "hung at " + path + "\n"
+	}
 }
 
 // bounded keeps the beginning of what is written to it.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +20,10 @@ import (
 const (
 	// maxMessage bounds one message of the agent, in bytes: the largest ReadFiles and what surrounds it.
 	maxMessage = MaxFileBytes + 1<<20
+	// maxSession bounds those about processes of a session, whose output comes in small pieces.
+	maxSession = 4 << 20
+	// maxHeader bounds the headers of an answer, in bytes.
+	maxHeader = 64 << 10
 	// agentURL is an agent's, whose host nobody looks at.
 	agentURL = "http://agent"
 	// idleConn is how long an unused connection to an agent stays open.
@@ -55,8 +60,9 @@ func Dial(ctx context.Context, dir *os.File) (_ *Client, err error) {
 		return nil, errors.Join(err, sock.Close())
 	}
 	c.transport = &http.Transport{
-		DisableCompression: true,
-		IdleConnTimeout:    idleConn,
+		DisableCompression:     true,
+		IdleConnTimeout:        idleConn,
+		MaxResponseHeaderBytes: maxHeader,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dialSocket(ctx, "unix", sock)
 		},
@@ -64,8 +70,9 @@ func Dial(ctx context.Context, dir *os.File) (_ *Client, err error) {
 	web := &http.Client{Transport: c.transport}
 	options := []connect.ClientOption{connect.WithReadMaxBytes(maxMessage), connect.WithAcceptCompression("gzip", nil, nil)}
 	c.rpc = agentpbconnect.NewSlotServiceClient(web, agentURL, options...)
-	c.sessions = agentpbconnect.NewSessionServiceClient(web, agentURL, options...)
-	c.processes = agentpbconnect.NewProcessClient(web, agentURL, options...)
+	session := append(slices.Clone(options), connect.WithReadMaxBytes(maxSession))
+	c.sessions = agentpbconnect.NewSessionServiceClient(web, agentURL, session...)
+	c.processes = agentpbconnect.NewProcessClient(web, agentURL, session...)
 	c.files = agentpbconnect.NewFilesystemClient(web, agentURL, options...)
 	return c, nil
 }

@@ -86,8 +86,10 @@ func (c *Client) sendFiles(ctx context.Context, files []*os.File) ([]byte, error
 		return nil, fmt.Errorf("send %d descriptors: %w", len(files), err)
 	}
 	var answer [1]byte
-	if n, err := conn.Read(answer[:]); err != nil || n != 1 || answer[0] != 0 {
-		return nil, fmt.Errorf("send %d descriptors: refused: %w", len(files), errors.Join(err, context.Cause(ctx)))
+	if n, err := conn.Read(answer[:]); err != nil {
+		return nil, fmt.Errorf("send %d descriptors: no answer: %w", len(files), errors.Join(err, context.Cause(ctx)))
+	} else if n != 1 || answer[0] != 0 {
+		return nil, fmt.Errorf("send %d descriptors: refused with %#x", len(files), answer[:n])
 	}
 	return token, nil
 }
