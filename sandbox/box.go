@@ -63,7 +63,7 @@ type box struct {
 
 // openBox starts a sandbox. When it fails nothing is left.
 func (e *Engine) openBox(ctx context.Context, spec boxSpec) (_ *box, err error) {
-	b := &box{id: NewID(), rt: cmp.Or(spec.runtime, e.o.Runtime)}
+	b := &box{id: NewID(), undo: undo{fault: e.o.Fault}, rt: cmp.Or(spec.runtime, e.o.Runtime)}
 	if spec.sandbox != nil {
 		b.id = spec.sandbox.ID
 	}
@@ -72,19 +72,20 @@ func (e *Engine) openBox(ctx context.Context, spec boxSpec) (_ *box, err error) 
 			err = errors.Join(err, b.close(ctx))
 		}
 	}()
-	if b.block, err = e.o.IDs.Acquire(); err != nil {
+	if err := e.o.host("acquire ids", func() error { b.block, err = e.o.IDs.Acquire(); return err }); err != nil {
 		return nil, err
 	}
 	b.undo.add(func(context.Context) error { return e.o.IDs.Release(b.block) })
 	// On disk by the time the sandbox runs; meanwhile it is made.
 	journalled := e.journalBox(ctx, b, spec)
 	defer func() { err = errors.Join(err, <-journalled) }()
-	if b.cg, err = e.o.Cgroups.Box(string(b.id), onHost(b.rt, cgroups.Limits{Memory: spec.memory, Pids: spec.processes})); err != nil {
+	limits := onHost(b.rt, cgroups.Limits{Memory: spec.memory, Pids: spec.processes})
+	if err := e.o.host("make cgroups", func() error { b.cg, err = e.o.Cgroups.Box(string(b.id), limits); return err }); err != nil {
 		return nil, fmt.Errorf("make cgroups of sandbox %s: %w", b.id, err)
 	}
 	b.undo.add(b.cg.Remove)
 	dir := e.boxDir(b.id)
-	if err := makeBoxDir(dir, &b.undo); err != nil {
+	if err := e.makeBoxDir(dir, &b.undo); err != nil {
 		return nil, err
 	}
 	root := e.groundRoot(spec.ground)
@@ -109,15 +110,19 @@ func (e *Engine) openBox(ctx context.Context, spec boxSpec) (_ *box, err error) 
 	defer cancel()
 	b.undo.add(func(ctx context.Context) error { return b.rt.Destroy(ctx, b.id) })
 	log := filepath.Join(dir, "agent.log")
-	if err := b.rt.Start(ctx, b.id, filepath.Join(dir, "bundle"), log); err != nil {
+	if err := e.o.host("start", func() error { return b.rt.Start(ctx, b.id, filepath.Join(dir, "bundle"), log) }); err != nil {
 		return nil, fmt.Errorf("start sandbox %s: %w", b.id, err)
 	}
-	channel, err := os.OpenFile(filepath.Join(dir, "soul"), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	var channel *os.File
+	err = e.o.host("open channel", func() error {
+		channel, err = os.OpenFile(filepath.Join(dir, "soul"), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open the channel of sandbox %s: %w", b.id, err)
 	}
 	defer channel.Close()
-	if b.agent, err = client.Dial(ctx, channel); err != nil {
+	if err := e.o.host("reach the agent", func() error { b.agent, err = client.Dial(ctx, channel); return err }); err != nil {
 		return nil, fmt.Errorf("reach the agent of sandbox %s (its log: %q): %w", b.id, tail(log), err)
 	}
 	b.undo.add(func(context.Context) error { return b.agent.Close() })
@@ -167,12 +172,15 @@ func (b *box) close(ctx context.Context) error { return b.undo.run(ctx) }
 func (e *Engine) boxDir(id ID) string { return filepath.Join(e.o.RunDir, "boxes", string(id)) }
 
 // makeBoxDir mounts the sandbox's own small tmpfs.
-func makeBoxDir(dir string, u *undo) error {
-	if err := os.Mkdir(dir, 0o700); err != nil {
+func (e *Engine) makeBoxDir(dir string, u *undo) error {
+	if err := e.o.host("make directory", func() error { return os.Mkdir(dir, 0o700) }); err != nil {
 		return fmt.Errorf("make sandbox directory: %w", err)
 	}
 	u.add(func(context.Context) error { return removeBoxDir(dir) })
-	if err := unix.Mount("soulbox-box", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, boxTmpfs); err != nil {
+	mount := func() error {
+		return unix.Mount("soulbox-box", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, boxTmpfs)
+	}
+	if err := e.o.host("mount directory", mount); err != nil {
 		return fmt.Errorf("mount %s: %w", dir, err)
 	}
 	return nil
@@ -193,31 +201,31 @@ func removeBoxDir(dir string) error {
 func (e *Engine) writeBox(b *box, dir string, root *images.RootFS, spec boxSpec) error {
 	soul, bundle := filepath.Join(dir, "soul"), filepath.Join(dir, "bundle")
 	for _, d := range []string{soul, bundle} {
-		if err := os.Mkdir(d, 0o700); err != nil {
+		if err := e.o.host("make "+filepath.Base(d), func() error { return os.Mkdir(d, 0o700) }); err != nil {
 			return fmt.Errorf("make directory of sandbox: %w", err)
 		}
 	}
-	if err := os.Chown(soul, wideRoot, wideRoot); err != nil {
+	if err := e.o.host("own soul", func() error { return os.Chown(soul, wideRoot, wideRoot) }); err != nil {
 		return fmt.Errorf("give the channel to the sandbox: %w", err)
 	}
 	config, err := json.Marshal(images.Spec(e.bundle(b, dir, root, spec)))
 	if err != nil {
 		return fmt.Errorf("encode bundle: %w", err)
 	}
-	if err := writeNew(filepath.Join(bundle, "config.json"), config, 0o600); err != nil {
+	if err := e.o.host("write config.json", func() error { return writeNew(filepath.Join(bundle, "config.json"), config, 0o600) }); err != nil {
 		return err
 	}
-	if err := writeNew(filepath.Join(dir, "agent.log"), nil, 0o600); err != nil {
+	if err := e.o.host("write agent.log", func() error { return writeNew(filepath.Join(dir, "agent.log"), nil, 0o600) }); err != nil {
 		return err
 	}
 	if len(e.o.AgentFilter) == 0 {
 		return nil
 	}
 	filter := filepath.Join(soul, "agent.bpf")
-	if err := writeNew(filter, e.o.AgentFilter, 0o400); err != nil {
+	if err := e.o.host("write agent.bpf", func() error { return writeNew(filter, e.o.AgentFilter, 0o400) }); err != nil {
 		return err
 	}
-	if err := os.Chown(filter, wideRoot, wideRoot); err != nil {
+	if err := e.o.host("own agent.bpf", func() error { return os.Chown(filter, wideRoot, wideRoot) }); err != nil {
 		return fmt.Errorf("give the agent its filter: %w", err)
 	}
 	return nil
@@ -300,11 +308,15 @@ type room struct {
 // openSlot prepares a slot under limits, with room for its files. It is given back with its box.
 func (e *Engine) openSlot(ctx context.Context, b *box, name string, l Limits, files room) (_ *slot, err error) {
 	// One process more than the program may have: the launcher.
-	group, procs, err := b.slotGroup(name, cgroups.Limits{Memory: l.Memory, Pids: l.Processes + 1})
+	s := &slot{}
+	var procs []*os.File
+	err = e.o.host("make slot's cgroup", func() error {
+		s.group, procs, err = b.slotGroup(name, cgroups.Limits{Memory: l.Memory, Pids: l.Processes + 1})
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	s := &slot{group: group}
 	defer func() {
 		for _, f := range procs {
 			err = errors.Join(err, f.Close())
@@ -318,8 +330,7 @@ func (e *Engine) openSlot(ctx context.Context, b *box, name string, l Limits, fi
 	if files.copyOf != nil {
 		spec.CopyOf = files.copyOf.Slot
 	}
-	s.Slot, err = b.agent.Prepare(ctx, spec, procs)
-	if err != nil {
+	if err := e.o.host("prepare slot", func() error { s.Slot, err = b.agent.Prepare(ctx, spec, procs); return err }); err != nil {
 		return nil, fmt.Errorf("slot %s/%s: %w", b.id, name, err)
 	}
 	e.countSlot(b)

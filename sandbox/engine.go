@@ -54,6 +54,20 @@ type Options struct {
 	Features   []Feature    // what probes found
 	Observer   Observer     // is told what executions came to; nil: nobody
 	Logger     *slog.Logger // default: slog.Default
+
+	// Fault is asked before each call to the host of a sandbox's start and end, which fails with its answer. It is for
+	// tests; nil: nothing fails.
+	Fault func(call string) error
+}
+
+// host makes a call to the host, unless a test wants it to fail.
+func (o Options) host(call string, do func() error) error {
+	if o.Fault != nil {
+		if err := o.Fault(call); err != nil {
+			return err
+		}
+	}
+	return do()
 }
 
 // Engine runs executions. Its methods can be called from any goroutine.

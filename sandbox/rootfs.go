@@ -38,19 +38,19 @@ func (e *Engine) makeRoot(b *box, image imageRoot, workdir string) (_ *images.Ro
 	b.undo.add(func(context.Context) error { return removeRoot(dir, root) })
 	upper, work := filepath.Join(dir, upperDir), filepath.Join(dir, workDir)
 	for _, d := range []string{dir, upper, work} {
-		if err := os.MkdirAll(d, 0o755); err != nil {
+		if err := e.o.host("make directory of layers", func() error { return os.MkdirAll(d, 0o755) }); err != nil {
 			return nil, fmt.Errorf("make directories of sandbox %s: %w", b.id, err)
 		}
 	}
-	if err := e.fillUpper(upper, image, b); err != nil {
+	if err := e.o.host("fill the layer", func() error { return e.fillUpper(upper, image, b) }); err != nil {
 		return nil, fmt.Errorf("make the layer of sandbox %s: %w", b.id, err)
 	}
-	if err := os.MkdirAll(root, 0o711); err != nil {
+	if err := e.o.host("make mountpoint", func() error { return os.MkdirAll(root, 0o711) }); err != nil {
 		return nil, fmt.Errorf("make mountpoint of sandbox %s: %w", b.id, err)
 	}
 	shown := escapeOverlay(e.diskDir(b.id))
 	options := "lowerdir=" + escapeOverlay(image.Dir) + ",upperdir=" + shown + "/" + upperDir + ",workdir=" + shown + "/" + workDir + ",userxattr"
-	if err := unix.Mount("soulbox-root", root, "overlay", unix.MS_NODEV, options); err != nil {
+	if err := e.o.host("mount root", func() error { return unix.Mount("soulbox-root", root, "overlay", unix.MS_NODEV, options) }); err != nil {
 		return nil, fmt.Errorf("mount the root of sandbox %s (overlayfs over %s; the state directory must be on a file system that can carry it, such as ext4, xfs or btrfs): %w",
 			b.id, image.Dir, err)
 	}

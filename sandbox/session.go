@@ -36,7 +36,8 @@ func (e *Engine) openSession(ctx context.Context, rec *Sandbox) (_ *box, err err
 			err = errors.Join(err, b.close(ctx))
 		}
 	}()
-	_, procs, err := b.slotGroup(sessionSlot, sessionGroup(rec.Limits))
+	var procs []*os.File
+	err = e.o.host("make session's cgroup", func() error { _, procs, err = b.slotGroup(sessionSlot, sessionGroup(rec.Limits)); return err })
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +49,7 @@ func (e *Engine) openSession(ctx context.Context, rec *Sandbox) (_ *box, err err
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	e.countSlot(b)
-	return b, b.agent.OpenSession(ctx, e.sessionSpec(rt, rec), procs)
+	return b, e.o.host("open session", func() error { return b.agent.OpenSession(ctx, e.sessionSpec(rt, rec), procs) })
 }
 
 // sessionGroup is the limit of a session's cgroup: one process more than the programs may have, the launcher.
