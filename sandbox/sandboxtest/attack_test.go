@@ -202,13 +202,23 @@ func TestAttacks(t *testing.T) {
 	info := runtimeInfo(t, p)
 	neighbour := open(t, p, sandbox.CreateSandbox{})
 	host := hostOf(t, p)
+	results := attackResults{}
+	if *update {
+		defer results.save(t, info)
+	}
 	for _, a := range loadAttacks(t) {
 		t.Run(a.area+"/"+a.name, func(t *testing.T) {
 			t.Run("undefended", func(t *testing.T) { a.check(t, "undefended", a.undefended(t, p, host)) })
-			t.Run("program", func(t *testing.T) { a.check(t, a.section(info, "program", a.as[0]), a.asProgram(t, p, host)) })
+			t.Run("program", func(t *testing.T) {
+				got := a.asProgram(t, p, host)
+				results.add(a, "program", got)
+				a.check(t, a.section(info, "program", a.as[0]), got)
+			})
 			for _, user := range a.as {
 				t.Run("session "+user, func(t *testing.T) {
-					a.check(t, a.section(info, "session", user), a.inSession(t, p, neighbour.with(t), user, host))
+					got := a.inSession(t, p, neighbour.with(t), user, host)
+					results.add(a, "session "+user, got)
+					a.check(t, a.section(info, "session", user), got)
 				})
 			}
 			if got := neighbour.with(t).prints("", "echo well"); got != "well\n" {
