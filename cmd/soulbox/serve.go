@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -73,7 +74,8 @@ func supervise(c *cli.Context, stateDir string, listen func() ([]*os.File, error
 	if err := cgroups.Settle(cgroups.Options{Name: treeName(stateDir)}); err != nil {
 		slog.Debug("cgroups are not settled", "err", err) // Open tries again inside and reports
 	}
-	status, err := wide.Run(c.Context, wide.Options{Args: os.Args[1:], StateDir: stateDir, Range: ids, Lock: lock, Listen: listen, Restart: listen != nil})
+	status, err := wide.Run(c.Context, wide.Options{Args: os.Args[1:], StateDir: stateDir, Range: ids, Lock: lock, Listen: listen, Restart: listen != nil,
+		Dying: func() { thawAll(c.Context, treeName(stateDir)) }})
 	if err != nil {
 		return err
 	}
@@ -81,6 +83,28 @@ func supervise(c *cli.Context, stateDir string, listen func() ([]*os.File, error
 		return exitStatus(status)
 	}
 	return nil
+}
+
+// thawTime bounds how long the frozen sandboxes of a supervisor that was killed may take to be thawed.
+const thawTime = 10 * time.Second
+
+// thawAll lets paused sandboxes die that have been killed with their supervisor: on cgroup v1 they would stay, and so would it.
+func thawAll(ctx context.Context, name string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), thawTime)
+	defer cancel()
+	tree, err := cgroups.Open(cgroups.Options{Name: name})
+	if err != nil {
+		return // there are none
+	}
+	ids, err := tree.Boxes()
+	if err != nil {
+		slog.Error("paused sandboxes may not die", "err", err)
+	}
+	for _, id := range ids {
+		if box, err := tree.LoadBox(id); err == nil {
+			_ = box.User().Thaw(ctx) // one that is gone needs none
+		}
+	}
 }
 
 // serve is the daemon.

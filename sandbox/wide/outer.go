@@ -45,6 +45,9 @@ type Options struct {
 	// Listen opens the listening sockets that every daemon inherits, once the state directory is this supervisor's alone;
 	// nil opens none. Run closes them.
 	Listen func() ([]*os.File, error)
+	// Dying is called when the wide namespace ends, from another goroutine, while what runs there has been killed and need not
+	// be dead yet: on cgroup v1 what is frozen dies only when it is thawed. It may be nil.
+	Dying func()
 }
 
 // config travels from outer to inner to the daemon in a memfd.
@@ -113,6 +116,12 @@ func Run(ctx context.Context, o Options) (int, error) {
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() { forward(ctx, cmd.Process, sigs, done) })
+	wg.Go(func() { // inner says nothing there: its end is closed when it dies, before the kernel waits for all it held to die
+		_, _ = control.Read(make([]byte, 1))
+		if o.Dying != nil {
+			o.Dying()
+		}
+	})
 	err = cmd.Wait()
 	close(done)
 	wg.Wait()
