@@ -48,8 +48,14 @@ func (m *Manager) Uninstall(_ context.Context, o UninstallOptions) (steps []Step
 	if !m.System {
 		return steps, stays, nil
 	}
-	switch account, err := user.Lookup(o.User); {
-	case err != nil: // there is none
+	account, err := user.Lookup(o.User)
+	if _, none := errors.AsType[user.UnknownUserError](err); none {
+		return steps, stays, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("look up user %s: %w", o.User, err)
+	}
+	switch {
 	case !isServiceUser(account):
 		stays = append(stays, fmt.Sprintf("user %s, which install did not make", o.User))
 	case o.Purge:
