@@ -164,14 +164,17 @@ func (a attack) program(t testing.TB, section string) (language, code string) {
 }
 
 // section returns the name of the section that says what is expected where: the first there is of those for the user and
-// the runtime, for what the host does not enforce, and of plain ones. With -update every user gets a section.
+// the runtime, for what the host does not enforce, and of plain ones. With -update every user gets a section, and every
+// runtime but runc a variant.
 func (a attack) section(info sandbox.RuntimeInfo, confinement, user string) string {
 	names := []string{confinement}
 	if user != a.as[0] {
 		names = []string{confinement + " " + user, confinement}
-		if *update {
-			return names[0]
-		}
+	}
+	if *update && info.Name != "runc" {
+		return names[0] + ", " + info.Name
+	} else if *update && user != a.as[0] {
+		return names[0]
 	}
 	conditions := []string{info.Name}
 	for _, l := range []sandbox.LimitName{sandbox.LimitMemory, sandbox.LimitProcesses, sandbox.LimitCPUTime} {
@@ -280,10 +283,15 @@ func (a attack) write(t *testing.T, section, text string) {
 			archive.Files[i].Data, found = []byte(text), true
 		}
 	}
-	if base, _, _ := strings.Cut(section, " "); !found {
-		for _, f := range archive.Files {
-			if f.Name == base && string(f.Data) == text {
+	if !found {
+		plain, _, _ := strings.Cut(section, ", ")
+		confinement, _, _ := strings.Cut(plain, " ")
+		for _, base := range []string{plain, confinement} {
+			i := slices.IndexFunc(archive.Files, func(f txtar.File) bool { return f.Name == base })
+			if i >= 0 && base != section && string(archive.Files[i].Data) == text {
 				return // as for others
+			} else if i >= 0 && base != section {
+				break
 			}
 		}
 		archive.Files = append(archive.Files, txtar.File{Name: section, Data: []byte(text)})
