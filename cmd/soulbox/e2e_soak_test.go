@@ -162,7 +162,7 @@ func TestSoak(t *testing.T) {
 	t.Logf("SOULBOX_SEED=%d, %v", size.seed, size.time)
 	d := startDaemon(t, "--max-running", "50", "--retention-max-count", "500")
 	mix := soakMix(d.runtimes(t))
-	d.soak(t.Context(), t, mix, min(size.time/2, 20*time.Second), size.seed+1)
+	d.soak(t.Context(), t, mix, min(size.time/2, 10*time.Second), size.seed+1)
 	before := d.resting(t)
 	s := d.soak(t.Context(), t, mix, size.time, size.seed)
 	s.before = before
