@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -238,8 +239,13 @@ func (r *run) measure(end *agentpb.End) {
 	}
 }
 
-// maxLook bounds how many entries fileFull looks at.
-const maxLook = 20_000
+// What fileFull looks at, of a tree that a program made: every step to a file in it is a call of the kernel, under gVisor a
+// slow one, and the answer waits.
+const (
+	maxLook      = 20_000 // entries
+	maxLookDepth = 32     // directories below each other
+	lookTime     = 500 * time.Millisecond
+)
 
 // fileFull reports whether a file in the work directory is exactly as large as a file may become. A program that
 // ignores SIGXFSZ, as Python does, is told so by an error number, which nobody else sees.
@@ -253,10 +259,13 @@ func (r *run) fileFull() bool {
 	if limit == 0 {
 		return false
 	}
-	full, seen := false, 0
-	err := fs.WalkDir(r.s.work.FS(), ".", func(_ string, d fs.DirEntry, err error) error {
-		if seen++; seen > maxLook {
+	full, seen, began := false, 0, time.Now()
+	err := fs.WalkDir(r.s.work.FS(), ".", func(path string, d fs.DirEntry, err error) error {
+		if seen++; seen > maxLook || time.Since(began) > lookTime {
 			return fs.SkipAll
+		}
+		if d != nil && d.IsDir() && strings.Count(path, "/") >= maxLookDepth {
+			return fs.SkipDir
 		}
 		if err != nil || !d.Type().IsRegular() {
 			return nil //nolint:nilerr // what cannot be read is not looked at
