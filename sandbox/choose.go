@@ -16,7 +16,7 @@ func (e *Engine) recipe(r Request, rules *Rules, g ground) (*images.Recipe, Runt
 	if bad != nil {
 		return nil, nil, bad
 	}
-	rt, bad := e.chosen("sandbox.Start", r.Runtime)
+	rt, bad := e.chosen("sandbox.Start", rules.under(r.Runtime, g.name()))
 	if bad != nil {
 		return nil, nil, bad
 	}

@@ -16,8 +16,15 @@ type Policy struct {
 	Runtimes  []string             // names of the runtimes that may be used; nil: all
 	Image     string               // where a caller names none; empty: the host's
 	Images    []string             // that may be used, by name or with "*" at the end; nil: all
+	Under     []ImageRuntime       // where a caller names no runtime: of the first that has the image; else the engine's default
 	Sandboxes SandboxPolicy        // for sandboxes that live on
 	Keys      map[string]KeyPolicy // what differs for some keys: by their ids or, where no id is there, by their names
+}
+
+// ImageRuntime names the runtime of an image.
+type ImageRuntime struct {
+	Image   string // by name or with "*" at the end
+	Runtime string
 }
 
 // KeyPolicy is what differs for one API key. Zero fields are the [Policy]'s.
@@ -54,6 +61,7 @@ type Rules struct {
 	Languages, Runtimes []string // nil: all
 	Image               string   // where a caller names none; empty: the host's
 	Images              []string // nil: all
+	Under               []ImageRuntime
 	Sandboxes           SandboxPolicy
 	MaxSandboxes        int // zero: only the engine's own bound
 	ClientBounds
@@ -61,7 +69,7 @@ type Rules struct {
 
 // For returns the rules for the key with this id and name.
 func (p *Policy) For(id, name string) Rules {
-	r := Rules{Max: p.Max, Default: p.Default, Languages: p.Languages, Runtimes: p.Runtimes, Image: p.Image, Images: p.Images, Sandboxes: p.Sandboxes}
+	r := Rules{Max: p.Max, Default: p.Default, Languages: p.Languages, Runtimes: p.Runtimes, Image: p.Image, Images: p.Images, Under: p.Under, Sandboxes: p.Sandboxes}
 	k, ok := p.Keys[id]
 	if !ok && name != "" {
 		k, ok = p.Keys[name]
@@ -105,6 +113,18 @@ func (r *Rules) Allow(language, runtime string) *Error {
 	return nil
 }
 
+// under names the runtime for a request on an image: what was asked for, or else the operator's choice for the image, or
+// nothing for the default.
+func (r *Rules) under(asked, image string) string {
+	if asked != "" {
+		return asked
+	}
+	if i := slices.IndexFunc(r.Under, func(u ImageRuntime) bool { return matchImage(u.Image, image) }); i >= 0 {
+		return r.Under[i].Runtime
+	}
+	return ""
+}
+
 // resolve returns the limits in force for what a caller asked, see [Limits.Resolve]: the operator's defaults come before
 // the recipe's.
 func (r *Rules) resolve(asked, recipe Limits) (effective Limits, clamped []LimitName) {
@@ -116,6 +136,7 @@ func (r *Rules) resolve(asked, recipe Limits) (effective Limits, clamped []Limit
 func (p *Policy) clone() Policy {
 	c := *p
 	c.Languages, c.Runtimes, c.Images = slices.Clone(p.Languages), slices.Clone(p.Runtimes), slices.Clone(p.Images)
+	c.Under = slices.Clone(p.Under)
 	c.Keys = make(map[string]KeyPolicy, len(p.Keys))
 	for name, k := range p.Keys {
 		k.Languages = slices.Clone(k.Languages)

@@ -73,6 +73,23 @@ func TestRulesAllow(t *testing.T) {
 	}
 }
 
+func TestRulesUnder(t *testing.T) {
+	r := Rules{Under: []ImageRuntime{{"registry.example/*", "a"}, {"tools", "b"}, {"*", "c"}}}
+	for _, c := range []struct{ asked, image, want string }{
+		{"", "registry.example/x:1", "a"},
+		{"", "tools:latest", "b"},
+		{"", "host", "c"},
+		{"mine", "tools:latest", "mine"},
+	} {
+		if got := r.under(c.asked, c.image); got != c.want {
+			t.Errorf("asked for %q on %s: %q, want %q", c.asked, c.image, got, c.want)
+		}
+	}
+	if got := (&Rules{}).under("", "host"); got != "" {
+		t.Errorf("without a choice: %q, want the default", got)
+	}
+}
+
 func TestRulesResolve(t *testing.T) {
 	r := Rules{Max: Limits{Memory: 100, Processes: 4}, Default: Limits{Memory: 50, Output: 7}}
 	got, clamped := r.resolve(Limits{Processes: 9}, Limits{Memory: 80, Processes: 3, Output: 1, Inodes: 2})

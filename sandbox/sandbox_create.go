@@ -46,21 +46,21 @@ func (s *Sandboxes) Create(ctx context.Context, r CreateSandbox) (Sandbox, error
 func (s *Sandboxes) record(r CreateSandbox) (Sandbox, error) {
 	const op = "sandbox.Create"
 	rules := s.e.rules(r.Client)
-	rt, bad := s.e.chosen(op, r.Runtime)
-	if bad != nil {
-		return Sandbox{}, bad
-	}
-	name := rt.Info().Name
-	if rules.Runtimes != nil && !slices.Contains(rules.Runtimes, name) {
-		return Sandbox{}, &Error{Op: op, Kind: KindDenied, Reason: "RUNTIME_NOT_ALLOWED", Field: "runtime", Msg: fmt.Sprintf("the operator does not allow %q for this key", name)}
-	}
 	rec := Sandbox{
 		ID: NewID(), Tenant: r.Tenant, Client: r.Client, RequestID: r.RequestID, BodyHash: sandboxHash(&r),
-		Image: hostImage, Runtime: name, State: SandboxCreating, Labels: maps.Clone(r.Labels), Metadata: maps.Clone(r.Metadata), Env: maps.Clone(r.Env),
+		Image: hostImage, State: SandboxCreating, Labels: maps.Clone(r.Labels), Metadata: maps.Clone(r.Metadata), Env: maps.Clone(r.Env),
 		User: r.User, Workdir: r.Workdir, Timeout: rules.Sandboxes.Timeout, IdleTimeout: r.IdleTimeout, CreatedAt: time.Now().UTC(),
 	}
 	if err := s.takeImage(&rec, r.Image, &rules); err != nil {
 		return Sandbox{}, err
+	}
+	rt, bad := s.e.chosen(op, rules.under(r.Runtime, rec.Image))
+	if bad != nil {
+		return Sandbox{}, bad
+	}
+	rec.Runtime = rt.Info().Name
+	if rules.Runtimes != nil && !slices.Contains(rules.Runtimes, rec.Runtime) {
+		return Sandbox{}, &Error{Op: op, Kind: KindDenied, Reason: "RUNTIME_NOT_ALLOWED", Field: "runtime", Msg: fmt.Sprintf("the operator does not allow %q for this key", rec.Runtime)}
 	}
 	rec.User = cmp.Or(rec.User, "user")
 	if r.Timeout != nil {

@@ -31,6 +31,23 @@ func TestRuntimes(t *testing.T) {
 	}
 }
 
+// TestRuntimeOfImage has the operator choose a runtime for what runs on one image, where nobody names one.
+func TestRuntimeOfImage(t *testing.T) {
+	d := startDaemon(t, "--runtime", "runc", "--image-runtimes", "other/*=runc,host=runsc")
+	kernel := object{"language": "python", "code": "print(open('/proc/version').read())"}
+	if x := d.execute(t, kernel); !strings.Contains(x.Stdout, "gvisor") {
+		t.Errorf("on the image host ran %+v, want gVisor", x)
+	}
+	kernel["runtime"] = "runc"
+	if x := d.execute(t, kernel); x.Verdict != "VERDICT_OK" || strings.Contains(x.Stdout, "gvisor") {
+		t.Errorf("a runtime that was named ran %+v", x)
+	}
+	d.soulbox(t, "sandbox", "create", "--name", "own")
+	if got := d.soulbox(t, "sandbox", "get", "--format", "{{.Runtime}}", "own"); got != "runsc" {
+		t.Errorf("the sandbox's runtime is %q, want that of its image", got)
+	}
+}
+
 // TestRuntimeOfOperator has the operator choose what nobody names, and forbid the rest.
 func TestRuntimeOfOperator(t *testing.T) {
 	d := startDaemon(t, "--runtime", "runsc", "--runtimes", "runsc")

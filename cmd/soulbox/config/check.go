@@ -20,6 +20,11 @@ func (l *loader) check() {
 	}
 	l.checkNames("policy.languages", "language", p.Languages, languages)
 	l.checkNames("policy.runtimes", "runtime", p.Runtimes, l.in.Runtimes)
+	var under []string
+	for _, u := range p.Under {
+		under = append(under, u.Runtime)
+	}
+	l.checkNames("policy.image_runtimes", "runtime", under, l.in.Runtimes)
 	for _, name := range slices.Sorted(maps.Keys(p.Keys)) {
 		l.checkNames(joinKey([]string{keysTable, name, "languages"}), "language", p.Keys[name].Languages, languages)
 	}

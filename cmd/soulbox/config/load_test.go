@@ -118,6 +118,7 @@ policy.languages = ["python", "go"]
 policy.runtimes = ["runc"]
 policy.image = "python"
 policy.images = ["host", "python", "registry.example/*"]
+policy.image_runtimes = ["registry.example/*=runc", "host=runc"]
 images = { suite = "trixie", mirror = "http://mirror.example/{snapshot}/", insecure = ["registry.example:5000"], max_bytes = "1GiB", max_entries = 1000, max_ratio = 10 }
 keys.env.max_queue = 7
 

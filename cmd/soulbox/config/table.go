@@ -67,6 +67,8 @@ func Settings() []Setting[Config] {
 				Help: "`IMAGE` of sandboxes and executions whose caller names none"},
 			{Key: "policy.images", Flag: "images", Unset: "all", Live: true, Value: list(func(c *Config) *[]string { return &c.Policy.Images }),
 				Help: "`NAMES` of the images that may be used, host among them; one with * at its end means all that begin so"},
+			{Key: "policy.image_runtimes", Flag: "image-runtimes", Unset: "none", Live: true, Value: imageRuntimes(func(c *Config) *[]sandbox.ImageRuntime { return &c.Policy.Under }),
+				Help: "`PAIRS` IMAGE=RUNTIME, the runtime of an image where nobody names one; the first that has the image counts, and * may end it"},
 			{Key: "policy.runtimes", Flag: "runtimes", Unset: "all", Live: true, Value: list(func(c *Config) *[]string { return &c.Policy.Runtimes }),
 				Help: "`NAMES` of the runtimes that may be used"},
 			{Key: "retention.max_age", Flag: "retention-max-age", Unset: "kept for ever", Live: true, Value: duration(func(c *Config) *time.Duration { return &c.Retention.MaxAge }, time.Second),

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/docker/go-units"
+
+	"github.com/soulbox/soulbox/sandbox"
 )
 
 // Kind is a type of values.
@@ -189,6 +191,33 @@ func list[C any](at func(*C) *[]string) Value[C] {
 			}
 		}
 		*at(c) = words
+		return nil
+	}}
+}
+
+// imageRuntimes is a list of IMAGE=RUNTIME.
+func imageRuntimes[C any](at func(*C) *[]sandbox.ImageRuntime) Value[C] {
+	words := list(func(words *[]string) *[]string { return words })
+	return Value[C]{Kind: List, Range: "IMAGE=RUNTIME", copy: copies(at), get: func(c *C) string {
+		var pairs []string
+		for _, u := range *at(c) {
+			pairs = append(pairs, u.Image+"="+u.Runtime)
+		}
+		return words.get(&pairs)
+	}, set: func(c *C, s string) error {
+		var pairs []string
+		if err := words.set(&pairs, s); err != nil {
+			return err
+		}
+		var out []sandbox.ImageRuntime
+		for _, pair := range pairs {
+			image, runtime, ok := strings.Cut(pair, "=")
+			if !ok || image == "" || runtime == "" {
+				return errValue(fmt.Sprintf("%q is not IMAGE=RUNTIME", pair))
+			}
+			out = append(out, sandbox.ImageRuntime{Image: image, Runtime: runtime})
+		}
+		*at(c) = out
 		return nil
 	}}
 }
