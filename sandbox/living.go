@@ -4,33 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/soulbox/soulbox/cgroups"
-	"github.com/soulbox/soulbox/sandbox/agent/client"
 )
 
-const (
-	// diskEvery is the rest between two looks at what a sandbox has written.
-	diskEvery = 5 * time.Second
-	// diskGlance is the rest between two glances at the free space of the file system; what a sandbox writes in between is
-	// the overshoot.
-	diskGlance = 500 * time.Millisecond
-	// minDiskLeft is how much others may write, in bytes, before each sandbox near its limit is looked at again.
-	minDiskLeft = 64 << 20
-	// maxWalk bounds the files that a look counts.
-	maxWalk = 1_000_000
-	// pollMemoryEvery is the rest between two looks at memory that no cgroup bounds.
-	pollMemoryEvery = 100 * time.Millisecond
-	// noteKillsEvery is the rest between two entries of a sandbox's log about such memory.
-	noteKillsEvery = time.Minute
-	// freezeTime bounds how long the kernel may take to freeze or thaw a sandbox.
-	freezeTime = 10 * time.Second
-)
+// freezeTime bounds how long the kernel may take to freeze or thaw a sandbox.
+const freezeTime = 10 * time.Second
 
 // living is a sandbox that runs or is paused. One goroutine keeps its time; it ends with the sandbox.
 type living struct {
@@ -236,85 +218,6 @@ func (l *living) thawToDie(ctx context.Context) error {
 	return l.box.cg.User().Kill(kill)
 }
 
-// watchDisk looks at what the sandbox has written, and ends one that holds more than it may. It looks now and then, and at
-// once when the whole file system lost so much that this sandbox could be over its limit.
-func (l *living) watchDisk(ctx context.Context) {
-	upper := filepath.Join(l.s.e.sandboxDir(l.box.id), upperDir)
-	glance := time.NewTicker(diskGlance)
-	defer glance.Stop()
-	due, free := time.Now().Add(diskEvery), l.diskFree()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-glance.C:
-		}
-		start, now := time.Now(), l.diskFree()
-		if start.Before(due) && free-now < l.diskLeft() {
-			continue
-		}
-		free = now
-		n, more, err := diskUsed(ctx, upper, maxWalk)
-		if err != nil {
-			continue // it is being removed
-		}
-		// A look may take a tenth of the time.
-		due = time.Now().Add(max(diskEvery, 10*time.Since(start)))
-		l.mu.Lock()
-		l.disk = n
-		limit := l.rec.Limits.Disk
-		l.mu.Unlock()
-		switch {
-		case more:
-			l.end(SandboxFailed, fmt.Sprintf("disk limit: it holds more than %d files", maxWalk))
-		case n > limit:
-			l.end(SandboxFailed, fmt.Sprintf("disk limit: it wrote %d bytes, more than %d", n, limit))
-		}
-	}
-}
-
-// diskLeft is what the sandbox could write after the last look without exceeding its limit, in bytes.
-func (l *living) diskLeft() int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return max(l.rec.Limits.Disk-l.disk, minDiskLeft)
-}
-
-// diskFree is what is free on the file system that sandboxes write to, in bytes; 0 where nobody tells.
-func (l *living) diskFree() int64 {
-	if l.s.o.DiskFree == nil {
-		return 0
-	}
-	free, err := l.s.o.DiskFree()
-	if err != nil {
-		return 0
-	}
-	return int64(min(free, math.MaxInt64))
-}
-
-// watchMemory kills the processes of a sandbox that hold more memory than they may, where no cgroup does.
-func (l *living) watchMemory(ctx context.Context) {
-	var noted time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(pollMemoryEvery):
-		}
-		m, err := l.box.agent.Measure(ctx)
-		if err != nil || m.Memory <= l.snapshot().Limits.Memory {
-			continue
-		}
-		_ = l.box.agent.SignalAll(ctx, syscall.SIGKILL) // it is looked at again
-		// Programs must not make the log, which lies on disk, as fast as they die.
-		if time.Since(noted) < noteKillsEvery {
-			continue
-		}
-		noted = time.Now()
-		l.noteNow(ctx, LogWarn, fmt.Sprintf("its processes held %d bytes, more than it may: they were killed", m.Memory))
-	}
-}
-
 // noteNow adds to the sandbox's log, on disk too.
 func (l *living) noteNow(ctx context.Context, level LogLevel, message string) {
 	_, err := l.change(ctx, "sandbox.note", func(rec *Sandbox) (func() error, error) {
@@ -406,59 +309,3 @@ func (l *living) tryFreeze(ctx context.Context, on bool) error {
 
 // kept is [Engine.kept] of its runtime.
 func (l *living) kept() cgroups.Enforced { return l.s.e.kept(l.box.rt) }
-
-// sessionStats reads the counters of the session's own group: only there cgroup v1 counts who was killed for memory.
-func (l *living) sessionStats() (cgroups.Stats, error) { return l.box.cg.SlotStats(sessionSlot) }
-
-// Stats is what a sandbox uses.
-type Stats struct {
-	At             time.Time
-	CPUUser        time.Duration // since it started
-	CPUSystem      time.Duration
-	Memory         int64 // bytes
-	MemoryPeak     int64 // bytes; 0: not known
-	MemoryLimit    int64
-	Processes      int64 // and threads
-	ProcessLimit   int64
-	Disk           int64 // bytes written, as of the last look
-	DiskLimit      int64
-	OOMKills       int64
-	ThrottledForks int64 // how often fork failed at the limit
-}
-
-// stats reads the counters.
-func (l *living) stats(ctx context.Context) (Stats, error) {
-	rec := l.snapshot()
-	l.mu.Lock()
-	out := Stats{At: time.Now().UTC(), MemoryLimit: rec.Limits.Memory, ProcessLimit: rec.Limits.Processes, Disk: l.disk, DiskLimit: rec.Limits.Disk}
-	l.mu.Unlock()
-	has := l.kept()
-	var st, session cgroups.Stats
-	if has.Memory || has.CPUTime || has.Pids {
-		var err, err2 error
-		st, err = l.box.cg.User().Stats()
-		session, err2 = l.sessionStats()
-		if err := errors.Join(err, err2); err != nil {
-			return Stats{}, fmt.Errorf("read counters of sandbox %s: %w", rec.ID, err)
-		}
-	}
-	var m client.Measurement
-	if !has.Memory || !has.CPUTime || !has.Pids {
-		var err error
-		if m, err = l.box.agent.Measure(ctx); err != nil {
-			return Stats{}, err
-		}
-	}
-	out.CPUUser, out.CPUSystem, out.Memory, out.Processes = m.User, m.System, m.Memory, m.Processes
-	out.MemoryPeak, out.OOMKills, out.ThrottledForks = m.PeakMemory, m.MemoryKills, m.RefusedForks
-	if has.CPUTime {
-		out.CPUUser, out.CPUSystem = st.CPUUser, st.CPUSystem
-	}
-	if has.Memory {
-		out.Memory, out.MemoryPeak, out.OOMKills = st.MemoryCurrent, st.MemoryPeak, session.OOMKills
-	}
-	if has.Pids {
-		out.Processes, out.ThrottledForks = max(st.PidsCurrent-1, 0), st.PidsMaxEvents // without the launcher
-	}
-	return out, nil
-}
