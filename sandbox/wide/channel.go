@@ -48,6 +48,32 @@ func unixConn(f *os.File) (*net.UnixConn, error) {
 	return conn.(*net.UnixConn), nil
 }
 
+// dup returns another descriptor of a connection, for awaitHangup.
+func dup(conn *net.UnixConn) (fd int, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return -1, fmt.Errorf("watch control channel: %w", err)
+	}
+	var inner error
+	err = raw.Control(func(of uintptr) { fd, inner = unix.FcntlInt(of, unix.F_DUPFD_CLOEXEC, 0) })
+	if err = errors.Join(err, inner); err != nil {
+		return -1, fmt.Errorf("watch control channel: %w", err)
+	}
+	return fd, nil
+}
+
+// awaitHangup returns when the other end of a connection is closed, and closes fd, a descriptor of this one. It reads
+// nothing: what is said there is for others.
+func awaitHangup(fd int) {
+	defer unix.Close(fd)
+	for {
+		watched := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		if _, err := unix.Poll(watched, -1); !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
+}
+
 // sendPacket says a word, with a file if it is not nil.
 func sendPacket(conn *net.UnixConn, word string, f *os.File) error {
 	var rights []byte

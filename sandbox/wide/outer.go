@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -113,15 +114,12 @@ func Run(ctx context.Context, o Options) (int, error) {
 		}
 		defer door.Close()
 	}
-	done := make(chan struct{})
 	var wg sync.WaitGroup
+	if err := afterInner(control, &wg, o.Dying); err != nil {
+		return 1, errors.Join(err, cmd.Process.Kill(), ignoreExit(cmd.Wait()))
+	}
+	done := make(chan struct{})
 	wg.Go(func() { forward(ctx, cmd.Process, sigs, done) })
-	wg.Go(func() { // inner says nothing there: its end is closed when it dies, before the kernel waits for all it held to die
-		_, _ = control.Read(make([]byte, 1))
-		if o.Dying != nil {
-			o.Dying()
-		}
-	})
 	err = cmd.Wait()
 	close(done)
 	wg.Wait()
@@ -129,6 +127,23 @@ func Run(ctx context.Context, o Options) (int, error) {
 		return 1, fmt.Errorf("wait for the wide namespace: %w", err)
 	}
 	return exitStatus(cmd.ProcessState), nil
+}
+
+// afterInner has dying called when inner's end of control is closed: when it dies, before the kernel waits for all that it
+// held to die.
+func afterInner(control *net.UnixConn, wg *sync.WaitGroup, dying func()) error {
+	if dying == nil {
+		return nil
+	}
+	hangup, err := dup(control)
+	if err != nil {
+		return err
+	}
+	wg.Go(func() {
+		awaitHangup(hangup)
+		dying()
+	})
+	return nil
 }
 
 // closeAll closes what inner has copies of.
