@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,6 +36,7 @@ type Registry struct {
 
 	t      testing.TB
 	config string
+	mu     sync.Mutex // of cmd: a proxy may kill the registry
 	cmd    *exec.Cmd
 }
 
@@ -69,6 +71,8 @@ func StartRegistry(t testing.TB, accounts bool) *Registry {
 // Start starts the registry again after Kill. It listens when Start returns.
 func (r *Registry) Start() {
 	r.t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.cmd = exec.CommandContext(context.Background(), "docker-registry", "serve", r.config)
 	log, err := r.cmd.StderrPipe()
 	if err != nil {
@@ -99,6 +103,8 @@ func (r *Registry) Start() {
 
 // Kill ends the registry at once.
 func (r *Registry) Kill() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	_ = r.cmd.Process.Kill() // it may have ended
 	_ = r.cmd.Wait()
 }

@@ -113,6 +113,15 @@ type spoiler struct {
 	sent int64
 }
 
+// asked returns the ranges noted, and forgets them.
+func (w *watcher) asked() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ranges := w.ranges
+	w.ranges = nil
+	return ranges
+}
+
 func (s *spoiler) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
 func (s *spoiler) Write(p []byte) (int, error) {
@@ -151,13 +160,14 @@ func TestPullGoesOn(t *testing.T) {
 		t.Fatalf("pull: %s, %v, want %s", got.Digest, err, digestOf(t, img))
 	}
 	rest := 0
-	for _, asked := range w.ranges {
+	ranges := w.asked()
+	for _, asked := range ranges {
 		if strings.HasPrefix(asked, "bytes=") {
 			rest++
 		}
 	}
 	if rest != 2 {
-		t.Errorf("blobs were asked for by %q, want two for the rest of one", w.ranges)
+		t.Errorf("blobs were asked for by %q, want two for the rest of one", ranges)
 	}
 }
 
@@ -178,13 +188,13 @@ func TestRegistryDies(t *testing.T) {
 		t.Errorf("then there is %v (%v)", list, err)
 	}
 	r.Start()
-	w.ranges = nil
+	w.asked()
 	got, err := pull(t, open(t, dir), proxy+"/app:1") // of the next daemon
 	if err != nil || got.Digest != digestOf(t, img) {
 		t.Fatalf("pull when it is back: %s, %v, want %s", got.Digest, err, digestOf(t, img))
 	}
-	if len(w.ranges) != 1 || !strings.HasPrefix(w.ranges[0], "bytes=") || w.ranges[0] == "bytes=0-" {
-		t.Errorf("blobs were asked for by %q, want one for the rest", w.ranges)
+	if ranges := w.asked(); len(ranges) != 1 || !strings.HasPrefix(ranges[0], "bytes=") || ranges[0] == "bytes=0-" {
+		t.Errorf("blobs were asked for by %q, want one for the rest", ranges)
 	}
 }
 
