@@ -420,7 +420,7 @@ func (a attack) inSession(t *testing.T, p *sandboxtest.Parts, neighbour *livingB
 	for ev, err := range u.Follow(ctx, pid, 0) {
 		if err != nil {
 			if s := b.awaitState(sandbox.SandboxFailed, patience); ctx.Err() == nil {
-				return outcome(stdout.String(), "sandbox failed: "+s.Reason) + victim
+				return outcome(stdout.String(), sandboxEnd(s)) + victim
 			}
 			t.Fatalf("%v; it printed %.2000q", err, stdout.String())
 		}
@@ -495,9 +495,18 @@ func (b *livingBox) health(ctx context.Context, u *sandbox.Use) string {
 		}
 	}
 	if s := b.get(); s.State != sandbox.SandboxRunning {
-		return "(sandbox failed: " + s.Reason + ")\n"
+		return "(" + sandboxEnd(s) + ")\n"
 	}
 	return "(its sandbox takes no more programs)\n"
+}
+
+// sandboxEnd says why a sandbox has ended. How far it got beyond a limit before it was looked at is not always the same.
+func sandboxEnd(s sandbox.Sandbox) string {
+	reason, limit, found := strings.Cut(s.Reason, ": it wrote ")
+	if _, over, ok := strings.Cut(limit, " bytes, more than "); found && ok {
+		reason += ": it wrote more than " + over + " bytes"
+	}
+	return "sandbox failed: " + reason
 }
 
 // sessionEnd says how a process of a session ended, "" when well.
