@@ -57,7 +57,7 @@ func testResultFields(t *testing.T, d *daemon) {
 	got := decode[map[string]any](t, a.Body)
 	unenforced := got["unenforced"]
 	want := object{
-		"requestId": "", "language": "python", "runtime": "runc", "state": "STATE_DONE", "verdict": "VERDICT_OK", "limitsHit": []any{},
+		"requestId": "", "language": "python", "image": "host", "imageDigest": "", "runtime": "runc", "state": "STATE_DONE", "verdict": "VERDICT_OK", "limitsHit": []any{},
 		"stdout": "1\n", "stderr": "", "stdoutRaw": "", "stderrRaw": "", "stdoutInvalidUtf8": false, "stdoutTruncated": false,
 		"stderrInvalidUtf8": false, "stderrTruncated": false, "exitCode": 0.0, "signal": "", "compile": nil, "clamped": []any{},
 		"unenforced": unenforced, "outputs": []any{}, "outputsExpired": false, "detail": "",
