@@ -16,13 +16,18 @@ import (
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
 
+	"github.com/soulbox/soulbox/images/imagetest"
 	"github.com/soulbox/soulbox/rpc/openapi"
 )
+
+// documentedRegistry is where the examples pull from.
+const documentedRegistry = "registry.example"
 
 const (
 	mediaJSON   = "application/json"
 	mediaBytes  = "application/octet-stream"
 	mediaNDJSON = "application/x-ndjson"
+	mediaTar    = "application/x-tar"
 )
 
 // replay sends the examples of a document to a daemon.
@@ -31,6 +36,7 @@ type replay struct {
 	doc     *openapi3.T
 	renamed map[string]string // from what is documented to what the daemon called it: ids and page tokens
 	pids    map[string]string // likewise
+	archive []byte            // of the image that was exported last: what an example without a body imports
 }
 
 // TestDocumentedExamples: every example in the OpenAPI document of a live daemon is answered as documented, and what is
@@ -49,11 +55,14 @@ func TestDocumentedExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &replay{d: d, doc: doc, renamed: map[string]string{}, pids: map[string]string{}}
+	openapi3filter.RegisterBodyDecoder(mediaTar, openapi3filter.FileBodyDecoder)
+	registry := imagetest.StartRegistry(t, false)
+	registry.Push("debian:bookworm", imagetest.Image(t, imagetest.Config{Env: []string{"PATH=/bin"}, Cmd: []string{"sh"}}, imagetest.Tar(t, imagetest.Busybox(t, "sh")...)))
+	r := &replay{d: d, doc: doc, renamed: map[string]string{documentedRegistry: registry.Host}, pids: map[string]string{}}
 	for _, e := range examples {
 		t.Run(e.Operation+"/"+e.Name, func(t *testing.T) { r.example(t, e) })
 	}
-	if len(r.renamed) == 0 || len(r.pids) == 0 {
+	if len(r.renamed) == 1 || len(r.pids) == 0 {
 		t.Error("no example named anything: the calls after it were not tried on what it made")
 	}
 }
@@ -78,7 +87,12 @@ func (r *replay) example(t *testing.T, e openapi.Example) {
 	path += "?" + query.Encode()
 	body, media := r.rename(e.Request), mediaJSON
 	if b := route.Operation.RequestBody; b != nil && b.Value.Content[mediaBytes] != nil {
-		body, media = []byte(decode[string](t, body)), mediaBytes
+		media = mediaBytes
+		if e.Request == nil {
+			body = r.archive
+		} else {
+			body = []byte(decode[string](t, body))
+		}
 	}
 	in := &openapi3filter.RequestValidationInput{Request: request(t, route.Method, r.d.url+path, media, body), PathParams: params, Route: route,
 		Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc}}
@@ -90,6 +104,9 @@ func (r *replay) example(t *testing.T, e openapi.Example) {
 	}
 	r.validate(t, in, a)
 	r.learn(t, e, a)
+	if e.Operation == "ImageService_ExportImage" {
+		r.archive = a.Body
+	}
 }
 
 // send sends a request. Of a stream that ends only with its client it reads the first line.
