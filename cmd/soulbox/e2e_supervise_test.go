@@ -174,17 +174,23 @@ func TestKilledSupervisorTakesAllWithIt(t *testing.T) {
 // cgroups counts the control groups of this daemon's sandboxes, in all hierarchies.
 func (d *daemon) cgroups(t *testing.T) (n int) {
 	t.Helper()
-	sum := sha256.Sum256([]byte(d.state))
-	dirs, err := filepath.Glob("/sys/fs/cgroup/*/soulbox/d" + hex.EncodeToString(sum[:8]) + "/i*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, dir := range dirs {
+	for _, dir := range d.cgroupDirs(t, "/i*") {
 		if st, err := os.Stat(dir); err == nil && st.IsDir() { // the kernel's files begin with i, too
 			n++
 		}
 	}
 	return n
+}
+
+// cgroupDirs finds what lies at a path below this daemon's control groups, in all hierarchies.
+func (d *daemon) cgroupDirs(t *testing.T, below string) []string {
+	t.Helper()
+	sum := sha256.Sum256([]byte(d.state))
+	dirs, err := filepath.Glob("/sys/fs/cgroup/*/soulbox/d" + hex.EncodeToString(sum[:8]) + below)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dirs
 }
 
 func TestSideBySide(t *testing.T) {
@@ -208,6 +214,9 @@ func TestSideBySide(t *testing.T) {
 		t.Errorf("a second daemon on one state directory: %v, %s, want it refused", err, out)
 	}
 	a.stop()
+	if dirs := a.cgroupDirs(t, ""); len(dirs) > 0 {
+		t.Errorf("control groups of a daemon that was stopped: %v", dirs)
+	}
 	if x := b.execute(t, object{"language": "python", "code": "print('on')"}); x.Stdout != "on\n" {
 		t.Errorf("after the other daemon's end: %+v", x)
 	}

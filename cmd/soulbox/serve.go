@@ -92,18 +92,8 @@ const thawTime = 10 * time.Second
 func thawAll(ctx context.Context, name string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), thawTime)
 	defer cancel()
-	tree, err := cgroups.Open(cgroups.Options{Name: name})
-	if err != nil {
-		return // there are none
-	}
-	ids, err := tree.Boxes()
-	if err != nil {
-		slog.Error("paused sandboxes may not die", "err", err)
-	}
-	for _, id := range ids {
-		if box, err := tree.LoadBox(id); err == nil {
-			_ = box.User().Thaw(ctx) // one that is gone needs none
-		}
+	if err := cgroups.ThawKilled(ctx, cgroups.Options{Name: name}); err != nil {
+		slog.Debug("not all that was frozen could be thawed; what is gone needs none", "err", err)
 	}
 }
 
