@@ -184,9 +184,14 @@ func (h *Handler) upload(w http.ResponseWriter, r *http.Request, found *route) {
 	}
 	defer f.Close()
 	info, err := f.Write(r.Context(), nil, r.Body)
+	h.answerBody(w, r, info, err)
+}
+
+// answerBody answers a request whose body was content: with m, or with err.
+func (h *Handler) answerBody(w http.ResponseWriter, r *http.Request, m proto.Message, err error) {
 	var answer []byte
 	if err == nil {
-		answer, err = codec.JSON{}.Marshal(info)
+		answer, err = codec.JSON{}.Marshal(m)
 	}
 	if err != nil {
 		w.Header().Set("Connection", "close") // the rest of the body is not read

@@ -3,8 +3,6 @@ package rest
 import (
 	"net/http"
 
-	"github.com/soulbox/soulbox/rpc/codec"
-	"github.com/soulbox/soulbox/rpc/errs"
 	pb "github.com/soulbox/soulbox/rpc/soulboxpb"
 )
 
@@ -15,20 +13,11 @@ func (h *Handler) importImage(w http.ResponseWriter, r *http.Request, found *rou
 	if err == nil {
 		err = h.s.Validate(m)
 	}
-	var answer []byte
+	var img *pb.Image
 	if err == nil {
-		var img *pb.Image
-		if img, err = h.s.Image().Import(r.Context(), m, r.Body); err == nil {
-			answer, err = codec.JSON{}.Marshal(img)
-		}
+		img, err = h.s.Image().Import(r.Context(), m, r.Body)
 	}
-	if err != nil {
-		w.Header().Set("Connection", "close") // the rest of the body is not read
-		errs.Write(w, h.s.Error(r.Context(), err))
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(answer) // a client that is gone needs no answer
+	h.answerBody(w, r, img, err)
 }
 
 // exportImage answers an image as an archive.
