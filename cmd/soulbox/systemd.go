@@ -130,23 +130,28 @@ func unitOptions(c *cli.Context, system bool, version int) (systemd.UnitOptions,
 // systemConfigFile is the file that a system service reads: see XDG_CONFIG_HOME in its unit.
 const systemConfigFile = "/etc/soulbox/soulbox.toml"
 
-func systemdInstall(c *cli.Context) error {
+// openManager returns the service manager that a command without arguments is about.
+func openManager(c *cli.Context) (*systemd.Manager, error) {
 	if err := noArgs(c); err != nil {
-		return err
+		return nil, err
 	}
 	system, err := systemScope(c)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	m, err := systemd.OpenManager(c.Context, system)
+	return systemd.OpenManager(c.Context, system)
+}
+
+func systemdInstall(c *cli.Context) error {
+	m, err := openManager(c)
 	if err != nil {
 		return err
 	}
 	o := systemd.InstallOptions{Force: c.Bool("force"), SubordinateIDs: wide.Allotment}
-	if o.Units, err = unitOptions(c, system, m.Version); err != nil {
+	if o.Units, err = unitOptions(c, m.System, m.Version); err != nil {
 		return err
 	}
-	if !system {
+	if !m.System {
 		// Without them the service could not start.
 		if _, err := wide.Subordinate(os.Getuid()); err != nil {
 			return err
@@ -212,14 +217,7 @@ func printLines(w io.Writer, lines ...string) error {
 }
 
 func systemdUninstall(c *cli.Context) error {
-	if err := noArgs(c); err != nil {
-		return err
-	}
-	system, err := systemScope(c)
-	if err != nil {
-		return err
-	}
-	m, err := systemd.OpenManager(c.Context, system)
+	m, err := openManager(c)
 	if err != nil {
 		return err
 	}
