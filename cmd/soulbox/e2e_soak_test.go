@@ -165,19 +165,7 @@ func TestSoak(t *testing.T) {
 	d.soak(t.Context(), t, mix, min(size.time/2, 10*time.Second), size.seed+1)
 	before := d.resting(t)
 	s := d.soak(t.Context(), t, mix, size.time, size.seed)
-	s.before = before
-	if got := s.programs; got.Right != got.Executions {
-		t.Errorf("of %d executions %d were right; wrong %v, failed %v", got.Executions, got.Right, got.Wrong, got.Failed)
-	}
-	for _, wrong := range s.sandboxes.wrong[:min(20, len(s.sandboxes.wrong))] {
-		t.Errorf("sandboxes: %s", wrong)
-	}
-	if !poll(d.exited, stopWait, func() bool { s.after = d.leftovers(t); return s.after.within(before) }) {
-		t.Errorf("something is left: before %+v, after %+v", before, s.after)
-	}
-	if n := d.sandboxDirs(t); n > 0 {
-		t.Errorf("%d directories of sandboxes are left", n)
-	}
+	s.before, s.after = before, d.wantBorne(t, s.programs, s.sandboxes, before)
 	if was, is, ok := flat(s.samples); !ok {
 		t.Errorf("the daemon's heap grew: its least was %.1f MiB in the first half and %.1f MiB in the second", mib(was), mib(is))
 	}

@@ -285,13 +285,25 @@ func TestTorture(t *testing.T) {
 	start := time.Now()
 	got, o := begin(size.programs, size.sandboxes, size.seed)
 	wall := time.Since(start)
+	after := d.wantBorne(t, got, o, before)
+	report := tortureReport(size, wall, got, o, before, after)
+	t.Log("\n" + report)
+	if size.report != "" {
+		if err := os.WriteFile(filepath.Clean(size.report), []byte(report), 0o600); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// wantBorne wants all of a load to have gone as it must, and nothing to be left of it. It returns what there is.
+func (d *daemon) wantBorne(t *testing.T, got bench.LoadResult, o *torture, before leftovers) (after leftovers) {
+	t.Helper()
 	if got.Right != got.Executions {
 		t.Errorf("of %d executions %d were right; wrong %v, failed %v", got.Executions, got.Right, got.Wrong, got.Failed)
 	}
 	for _, wrong := range o.wrong[:min(20, len(o.wrong))] {
 		t.Errorf("sandboxes: %s", wrong)
 	}
-	var after leftovers
 	if !poll(d.exited, stopWait, func() bool {
 		after = d.leftovers(t)
 		return after.within(before)
@@ -301,13 +313,7 @@ func TestTorture(t *testing.T) {
 	if n := d.sandboxDirs(t); n > 0 {
 		t.Errorf("%d directories of sandboxes are left", n)
 	}
-	report := tortureReport(size, wall, got, o, before, after)
-	t.Log("\n" + report)
-	if size.report != "" {
-		if err := os.WriteFile(filepath.Clean(size.report), []byte(report), 0o600); err != nil {
-			t.Error(err)
-		}
-	}
+	return after
 }
 
 // tortureReport returns the figures as Markdown.
